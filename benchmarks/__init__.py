@@ -1,0 +1,1 @@
+"""Tasks, evaluation, comparison, reports."""

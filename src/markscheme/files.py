@@ -1,0 +1,85 @@
+"""Reading and writing files so that nothing is half-written and a bad line is named."""
+
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used. The message is one line: the value, and the way out."""
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (line number from 1, object) of a .jsonl or .jsonl.gz file.
+
+    Raises:
+        InputError: if the file is missing, is not text, or a line is not a JSON object.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    line_number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for line_number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield line_number, _json_object(line, path, line_number)
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        raise InputError(f"{path}:{line_number + 1}: not readable as {path.suffix} text: {error}") from error
+
+
+def _json_object(line: str, path: Path, line_number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{line_number}: not JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path}:{line_number}: a JSON object is needed, got {type(record).__name__}")
+    return record
+
+
+def column(record: Mapping[str, Any], name: str, where: str) -> str:
+    """The text in a column of a record; a number is taken as its digits.
+
+    Raises:
+        InputError: if the column is missing, or is neither text nor a number.
+    """
+    if name not in record:
+        raise InputError(f"{where}: no column {name!r}; it has {', '.join(map(repr, record)) or 'none'}")
+    value = record[name]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{where}: column {name!r} must be text, got {type(value).__name__}")
+    return value if isinstance(value, str) else str(value)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole file or nothing: into a neighbour first, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cuts off a last line that a kill left without its line end."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
