@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,23 +55,23 @@ def column(record: Mapping[str, Any], name: str, where: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a whole file or nothing: into a neighbour first, then renamed."""
+    """Writes a whole file or nothing: into a neighbour first, which then takes its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        partial.replace(path)
     except BaseException:
-        os.unlink(name)
+        partial.unlink(missing_ok=True)
         raise
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Writes a JSON file, whole or not at all. ASCII: a completion may hold half a surrogate pair."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def drop_torn_line(path: Path) -> None:

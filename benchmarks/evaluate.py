@@ -1,0 +1,285 @@
+"""Evaluation of a policy: generate what is missing, grade every record, sum up.
+
+An evaluation is a folder. `records.jsonl` grows by one line a completion, so a killed run loses at most the
+completion it was writing; `problems.jsonl`, `scores.jsonl` and `summary.json` are written at the end, whole.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from markscheme.benchmarks.outcomes import (
+    PROBLEMS,
+    RECORDS,
+    SCHEMA,
+    SCORES,
+    SUMMARY,
+    Evaluation,
+    GradedCompletion,
+    Kind,
+    ProblemOutcome,
+    findings,
+    graded_completion,
+    group_by_problem,
+    load_evaluation,
+)
+from markscheme.files import InputError, drop_torn_line, read_jsonl, write_text
+from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
+from markscheme.problems import Problem
+from markscheme.prompting import PromptFormat
+from markscheme.scoring import Outcome, Sample, Score, Scorer
+
+__all__ = ["Evaluation", "EvaluationConfig", "GradedCompletion", "ProblemOutcome", "evaluate", "load_evaluation"]
+
+REQUESTS_PER_CHUNK = 1_000  # enough to keep an engine full; a chunk's end waits for its longest completion
+SAMPLES_PER_GRADING_CHUNK = 1_000  # enough to fill a pool of workers, small enough to show progress
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(stage, done, total); the stages are "generate" and "grade"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """How a policy is evaluated."""
+
+    num_samples: int = 8
+    """Completions drawn per problem, K: for pass@k and maj@k. 0 for none."""
+    temperature: float = 1.0
+    """Of the drawn completions."""
+    top_p: float = 1.0
+    max_completion_tokens: int = 512
+    greedy: bool = True
+    """Whether to write one completion per problem at temperature 0 as well."""
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    """A completion ends before the first of these strings."""
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 0:
+            raise ValueError(f"num_samples must be at least 0, got {self.num_samples}")
+        if self.num_samples == 0 and not self.greedy:
+            raise ValueError("num_samples is 0 and greedy is off: there is nothing to evaluate")
+        if self.num_samples > 0 and self.temperature == 0:
+            raise ValueError("temperature 0 draws the same completion each time; set num_samples to 0 instead")
+        self.sampling("sampled")  # checks the rest
+
+    def sampling(self, kind: Kind) -> Sampling:
+        return Sampling(
+            temperature=0.0 if kind == "greedy" else self.temperature,
+            top_p=1.0 if kind == "greedy" else self.top_p,
+            max_completion_tokens=self.max_completion_tokens,
+            stop=self.stop,
+        )
+
+    def completions_per_problem(self) -> list[tuple[Kind, int]]:
+        """(kind, k) of every completion of a problem."""
+        greedy: list[tuple[Kind, int]] = [("greedy", 0)] if self.greedy else []
+        return [*greedy, *(("sampled", k) for k in range(self.num_samples))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """One completion that the evaluation consists of."""
+
+    key: str
+    """Names the completion by everything that it depends on."""
+    problem: Problem
+    kind: Kind
+    k: int
+    seed: int
+    prompt_ids: tuple[int, ...]
+
+
+def evaluate(
+    generator: Generator,
+    scorer: Scorer,
+    problems: Sequence[Problem],
+    tokenizer: Any,
+    prompt_format: PromptFormat,
+    config: EvaluationConfig,
+    out: Path,
+    *,
+    fingerprint: str,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluates a policy on problems, in the folder `out`; run again, it generates only what is missing there.
+
+    Args:
+        fingerprint: Names the weights, tokenizer and backend. Records of another fingerprint are left alone.
+        progress: Called as progress(stage, done, total).
+
+    Raises:
+        InputError: if there are no problems, two have one id, or the scorer rates instead of deciding.
+        OSError: if `out` cannot be written.
+    """
+    _check(problems)
+    wanted = _plan(problems, tokenizer, prompt_format, config, fingerprint)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SUMMARY).unlink(missing_ok=True)  # it stands for a finished evaluation, so it goes first and comes last
+    records = _generate_missing(generator, wanted, config, out / RECORDS, fingerprint, progress)
+    scores = _grade(scorer, wanted, records, progress)
+
+    graded = [
+        (one.problem.id, graded_completion(records[one.key], score)) for one, score in zip(wanted, scores, strict=True)
+    ]
+    outcomes = group_by_problem(problems, graded)
+    summary = {
+        "schema": SCHEMA,
+        "fingerprint": fingerprint,
+        "protocol": _protocol(config, prompt_format, scorer),
+        "seed": config.seed,
+        **findings(outcomes, config.num_samples),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+    }
+    _write_jsonl(out / PROBLEMS, (asdict(problem) for problem in problems))
+    _write_jsonl(out / SCORES, (_score_line(one, score) for one, score in zip(wanted, scores, strict=True)))
+    write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    return Evaluation(outcomes=outcomes, summary=summary)
+
+
+def _check(problems: Sequence[Problem]) -> None:
+    if not problems:
+        raise InputError("no problems to evaluate on; the task or file is empty")
+    seen: set[str] = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise InputError(f"two problems have the id {problem.id!r}; ids must differ")
+        seen.add(problem.id)
+
+
+def _plan(
+    problems: Sequence[Problem], tokenizer: Any, prompt_format: PromptFormat, config: EvaluationConfig, fingerprint: str
+) -> list[_Wanted]:
+    wanted = []
+    for problem in problems:
+        prompt_ids = prompt_format.prompt_ids(problem.question, tokenizer)
+        for kind, k in config.completions_per_problem():
+            seed = seed_of(config.seed, problem.id, kind, k)
+            key = _sha256([fingerprint, prompt_ids, asdict(config.sampling(kind)), seed])
+            wanted.append(_Wanted(key=key, problem=problem, kind=kind, k=k, seed=seed, prompt_ids=prompt_ids))
+    return wanted
+
+
+def _generate_missing(
+    generator: Generator,
+    wanted: Sequence[_Wanted],
+    config: EvaluationConfig,
+    path: Path,
+    fingerprint: str,
+    progress: Progress | None,
+) -> dict[str, dict[str, Any]]:
+    """The record of every wanted completion; those not yet in the file are generated and appended to it."""
+    keys = {one.key for one in wanted}
+    drop_torn_line(path)
+    lines = read_jsonl(path) if path.exists() else iter(())
+    records = {record["key"]: record for _, record in lines if record.get("key") in keys}
+    if progress:
+        progress("generate", len(records), len(wanted))
+    missing = [one for one in wanted if one.key not in records]
+    with path.open("a", encoding="utf-8") as file:
+        for one, completion in _stream(generator, missing, config):
+            record = _record(one, completion, fingerprint)
+            file.write(_line(record))
+            file.flush()
+            records[one.key] = record
+            if progress:
+                progress("generate", len(records), len(wanted))
+        os.fsync(file.fileno())
+    if len(records) < len(keys):
+        raise RuntimeError(f"the generator left out {len(keys) - len(records)} of {len(keys)} completions")
+    return records
+
+
+def _stream(
+    generator: Generator, missing: Sequence[_Wanted], config: EvaluationConfig
+) -> Iterator[tuple[_Wanted, Completion]]:
+    """Longest prompts first: a batch then holds prompts of one length, and a lack of memory shows at once."""
+    groups: dict[tuple[Kind, str], list[_Wanted]] = {}
+    for one in missing:
+        groups.setdefault((one.kind, one.problem.id), []).append(one)
+    for kind in ("greedy", "sampled"):
+        of_kind = [group for (group_kind, _), group in groups.items() if group_kind == kind]
+        of_kind.sort(key=lambda group: -len(group[0].prompt_ids))
+        for start in range(0, len(of_kind), REQUESTS_PER_CHUNK):
+            chunk = of_kind[start : start + REQUESTS_PER_CHUNK]
+            requests = [
+                Request(prompt_ids=group[0].prompt_ids, seeds=tuple(one.seed for one in group)) for group in chunk
+            ]
+            for request_index, seed_index, completion in generator.stream(requests, config.sampling(kind)):
+                yield chunk[request_index][seed_index], completion
+
+
+def _record(one: _Wanted, completion: Completion, fingerprint: str) -> dict[str, Any]:
+    return {
+        "key": one.key,
+        "problem": one.problem.id,
+        "kind": one.kind,
+        "k": one.k,
+        "seed": one.seed,
+        "fingerprint": fingerprint,
+        "prompt_sha256": _sha256(one.prompt_ids),
+        "completion": completion.text,
+        "completion_tokens": len(completion.ids),
+        "finish_reason": completion.finish_reason.value,
+    }
+
+
+def _grade(
+    scorer: Scorer, wanted: Sequence[_Wanted], records: Mapping[str, Mapping[str, Any]], progress: Progress | None
+) -> list[Score]:
+    scores: list[Score] = []
+    for start in range(0, len(wanted), SAMPLES_PER_GRADING_CHUNK):
+        chunk = wanted[start : start + SAMPLES_PER_GRADING_CHUNK]
+        scores += scorer.score([_sample(one, records[one.key]) for one in chunk])
+        if progress:
+            progress("grade", len(scores), len(wanted))
+    if any(score.outcome is Outcome.RATED for score in scores):
+        raise InputError(f"the scorer {scorer.name} rates instead of deciding; evaluate with one that decides: math")
+    return scores
+
+
+def _sample(one: _Wanted, record: Mapping[str, Any]) -> Sample:
+    return Sample(
+        prompt=one.problem.question,
+        completion=record["completion"],
+        gold=one.problem.gold,
+        id=f"{one.problem.id}/{one.kind}/{one.k}",
+        group=one.problem.id,
+        meta={"completion_tokens": record["completion_tokens"], "finish_reason": record["finish_reason"]},
+    )
+
+
+def _score_line(one: _Wanted, score: Score) -> dict[str, Any]:
+    return {"key": one.key, "problem": one.problem.id, "kind": one.kind, "k": one.k, "score": score.to_dict()}
+
+
+def _protocol(config: EvaluationConfig, prompt_format: PromptFormat, scorer: Scorer) -> dict[str, Any]:
+    """Every setting but the seed: two evaluations may draw other samples and still measure the same."""
+    settings = {name: value for name, value in asdict(config).items() if name != "seed"}
+    settings["stop"] = list(config.stop)  # as it comes back from JSON
+    return {**settings, "prompt_format": asdict(prompt_format), "scorer": f"{scorer.name} {scorer.version}"}
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "markscheme": importlib.metadata.version("markscheme")}
+
+
+def _write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    write_text(path, "".join(map(_line, records)))
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    # ASCII: then no character of a completion can end the line for another reader (U+2028), nor fail to encode.
+    return json.dumps(record) + "\n"
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

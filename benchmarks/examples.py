@@ -1,0 +1,127 @@
+"""Problems to show in a report: which ones, and how a completion is made fit to be read."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from markscheme.benchmarks.compare import Comparison
+from markscheme.benchmarks.outcomes import GradedCompletion, ProblemOutcome
+from markscheme.scoring import Outcome
+
+EXAMPLES_OF_A_GROUP = 3
+HEAD_CHARACTERS, TAIL_CHARACTERS = 700, 400  # of a completion too long to show: how it sets out and how it ends
+
+# A completion may hold control characters; those below 32 have a visible sign each, from U+2400 on.
+VISIBLE_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
+
+VERDICTS = {
+    Outcome.CORRECT: ("right", "right"),
+    Outcome.INCORRECT: ("wrong", "wrong"),
+    Outcome.NO_ANSWER: ("wrong", "no answer"),
+    Outcome.UNDECIDED: ("unscored", "not scored"),
+    Outcome.FAILED: ("unscored", "not scored"),
+}
+"""Outcome -> (style, words)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A completion as a report shows it."""
+
+    text: str
+    answer: str
+    style: str
+    verdict: str
+    origin: str
+    """Which completion it is, and what is odd about it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One problem with what was written before and after."""
+
+    id: str
+    question: str
+    gold: str
+    before: Shown
+    after: Shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleGroup:
+    """Examples of one kind of change."""
+
+    name: str
+    total: int
+    """Problems of this kind, of which `examples` are some."""
+    examples: tuple[Example, ...]
+
+
+def example_groups(comparison: Comparison) -> list[ExampleGroup]:
+    """Some problems that were gained, lost and unchanged; a hash of the id picks them, so nobody does."""
+    gained, lost = set(comparison.gained), set(comparison.lost)
+    unchanged = [
+        outcome.problem.id for outcome in comparison.before.outcomes if outcome.problem.id not in gained | lost
+    ]
+    return [
+        _group("Gained", comparison.gained, comparison, was_right=False, is_right=True),
+        _group("Lost", comparison.lost, comparison, was_right=True, is_right=False),
+        _group("Unchanged", unchanged, comparison, was_right=None, is_right=None),
+    ]
+
+
+def readable(text: str) -> str:
+    """Text that can be written as UTF-8 and hides nothing: control characters are shown, lone surrogates as `?`.
+
+    >>> readable("a" + chr(0) + "b")
+    'a␀b'
+    """
+    return text.translate(VISIBLE_CONTROLS).encode("utf-8", "replace").decode("utf-8")
+
+
+def shortened(text: str) -> str:
+    """A long text without its middle, which is said."""
+    left_out = len(text) - HEAD_CHARACTERS - TAIL_CHARACTERS
+    if left_out <= 0:
+        return text
+    return f"{text[:HEAD_CHARACTERS]}\n\n[… {left_out:,} characters left out …]\n\n{text[-TAIL_CHARACTERS:]}"
+
+
+def _group(
+    name: str, ids: Iterable[str], comparison: Comparison, *, was_right: bool | None, is_right: bool | None
+) -> ExampleGroup:
+    before = {outcome.problem.id: outcome for outcome in comparison.before.outcomes}
+    after = {outcome.problem.id: outcome for outcome in comparison.after.outcomes}
+    ids = sorted(ids, key=lambda id_: hashlib.sha256(id_.encode("utf-8", "replace")).digest())
+    examples = tuple(
+        Example(
+            id=readable(id_),
+            question=shortened(readable(before[id_].problem.question)),
+            gold=readable(before[id_].problem.gold),
+            before=_shown(before[id_], was_right),
+            after=_shown(after[id_], is_right),
+        )
+        for id_ in ids[:EXAMPLES_OF_A_GROUP]
+    )
+    return ExampleGroup(name=name, total=len(ids), examples=examples)
+
+
+def _shown(outcome: ProblemOutcome, right: bool | None) -> Shown:
+    """The greedy completion, or else the first sample whose verdict shows the change."""
+    if outcome.greedy is not None:
+        completion, origin = outcome.greedy, "greedy"
+    else:
+        completion = next((one for one in outcome.sampled if one.score.correct is right), outcome.sampled[0])
+        origin = f"sample {completion.k + 1} of {len(outcome.sampled)}"
+    style, verdict = VERDICTS[completion.score.outcome]
+    return Shown(
+        text=shortened(readable(completion.completion)),
+        answer=_answer(completion),
+        style=style,
+        verdict=verdict,
+        origin=f"{origin}, cut off" if completion.truncated else origin,
+    )
+
+
+def _answer(completion: GradedCompletion) -> str:
+    return "none" if completion.score.answer is None else shortened(readable(completion.score.answer))

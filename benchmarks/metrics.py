@@ -1,0 +1,246 @@
+"""Statistics of graded samples: pure functions of numbers, one equation each.
+
+n questions, K graded samples of each, c of them right. The unit of chance is the question: every standard error
+and interval is over questions, since the K samples of one question are not independent of each other.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 10_000  # the ends of a 95 % interval then vary by some hundredths of their distance
+RESAMPLE_BATCH = 500  # keeps the bootstrap of 5,000 questions below 40 MB
+MAX_EXACT_TALLIES = 20_000  # beyond, this many random subsets: a standard error below 0.4 points
+
+
+def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
+    """Chance that of k samples, drawn without replacement from n of which c are right, at least one is right.
+
+    1 - C(n - c, k) / C(n, k)  (Chen et al. 2021, arXiv:2107.03374, eq. 1), unbiased for the policy's pass@k.
+    NaN where there are fewer than k samples.
+
+    >>> pass_at_k(num_samples=4, num_correct=1, k=2)
+    0.5
+    """
+    if not 0 <= num_correct <= num_samples or k < 1:
+        raise ValueError(f"needs 0 <= num_correct <= num_samples and k >= 1, got {num_correct}, {num_samples}, {k}")
+    if num_samples < k:
+        return math.nan
+    return 1 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
+
+
+def majority_at_k(
+    labels: Sequence[Hashable | None], correct: Sequence[bool], k: int, *, max_tallies: int = MAX_EXACT_TALLIES
+) -> float:
+    """Chance that the commonest answer among k samples, drawn without replacement, is right.
+
+    Equal answers have the same label. Answers that tie for the most votes share the win equally. None stands
+    for no answer: it takes a place among the k but has no vote, so a subset without any answer loses.
+    (Majority vote of Wang et al. 2022, arXiv:2203.11171, averaged over all subsets of size k.)
+
+    Exact over the ways in which k votes can be spread over the labels, as long as there are at most
+    `max_tallies` of those; beyond, the mean over that many random subsets, always the same ones.
+    NaN where there are fewer than k samples.
+
+    >>> majority_at_k(["4", "4", "5", None], [True, True, False, False], k=3)
+    0.75
+    """
+    if len(labels) != len(correct) or k < 1:
+        raise ValueError(f"needs as many labels as verdicts and k >= 1, got {len(labels)}, {len(correct)}, {k}")
+    if len(labels) < k:
+        return math.nan
+    sizes = Counter(labels)
+    rights = Counter(label for label, right in zip(labels, correct, strict=True) if right)
+    credit = np.array([rights[label] / size for label, size in sizes.items()])
+    has_vote = np.array([label is not None for label in sizes])
+    tallies, weights = _tallies(list(sizes.values()), k, max_tallies)
+    votes = np.where(has_vote, tallies, 0)
+    most = votes.max(axis=1, keepdims=True)
+    winners = (votes == most) & (most > 0)
+    shares = winners / np.maximum(winners.sum(axis=1, keepdims=True), 1)
+    return float(weights @ (shares @ credit))
+
+
+def _tallies(sizes: Sequence[int], k: int, max_tallies: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How the votes of k samples can fall on classes of these sizes, one row a way, and each way's probability."""
+    ways = [1]  # ways[j]: in how many ways j votes can be spread over the classes so far
+    for size in sizes:
+        ways = [sum(ways[max(0, j - size) : j + 1]) for j in range(min(k, len(ways) - 1 + size) + 1)]
+    if ways[k] > max_tallies:
+        drawn = np.random.default_rng(0).multivariate_hypergeometric(sizes, k, size=max_tallies)
+        return drawn, np.full(max_tallies, 1 / max_tallies)
+    rows = list(_spreads(sizes, k))
+    subsets = [math.prod(math.comb(size, votes) for size, votes in zip(sizes, row, strict=True)) for row in rows]
+    return np.array(rows), np.array([count / math.comb(sum(sizes), k) for count in subsets])
+
+
+def _spreads(sizes: Sequence[int], k: int) -> Iterator[tuple[int, ...]]:
+    if not sizes:
+        if k == 0:
+            yield ()
+        return
+    room_after = sum(sizes[1:])
+    for votes in range(max(0, k - room_after), min(sizes[0], k) + 1):
+        for rest in _spreads(sizes[1:], k - votes):
+            yield (votes, *rest)
+
+
+def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean over questions and its standard error sd(s_i) / sqrt(n), sd with n - 1 (Miller 2024, arXiv:2411.00640).
+
+    s_i is the mean of question i's samples, so the samples of a question count as one cluster.
+    The error of a single question is NaN.
+
+    >>> mean_and_standard_error([0.0, 1.0])
+    (0.5, 0.5)
+    """
+    if not values:
+        return math.nan, math.nan
+    array = np.asarray(values, dtype=float)
+    standard_error = float(array.std(ddof=1)) / math.sqrt(len(array)) if len(array) > 1 else math.nan
+    return float(array.mean()), standard_error
+
+
+def wilson_interval(num_correct: int, num_total: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927): (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
+
+    >>> tuple(round(end, 4) for end in wilson_interval(9, 10))
+    (0.5958, 0.9821)
+    """
+    if not 0 <= num_correct <= num_total or num_total == 0:
+        raise ValueError(f"needs 0 <= num_correct <= num_total and num_total >= 1, got {num_correct} and {num_total}")
+    z = _normal_quantile((1 + CONFIDENCE) / 2)
+    p = num_correct / num_total
+    middle = p + z**2 / (2 * num_total)
+    reach = z * math.sqrt(p * (1 - p) / num_total + z**2 / (4 * num_total**2))
+    scale = 1 + z**2 / num_total
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+
+
+def bootstrap_interval(
+    values: Sequence[float], *, bounds: tuple[float, float] = (0.0, 1.0), seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean over questions: BCa bootstrap (Efron 1987), 10,000 seeded resamples.
+
+    Where all n values are equal the bootstrap would claim certainty. Then the interval is what n questions can
+    exclude: questions of another kind, with any value within `bounds`, may still be the share 1 - 0.025^(1/n)
+    (Clopper-Pearson for 0 of n).
+
+    >>> tuple(round(end, 3) for end in bootstrap_interval([0.0] * 100))
+    (0.0, 0.036)
+    """
+    if not values:
+        return math.nan, math.nan
+    array = np.asarray(values, dtype=float)
+    if np.ptp(array) == 0:
+        unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / len(array))
+        mean = float(array[0])
+        return mean + unseen * (bounds[0] - mean), mean + unseen * (bounds[1] - mean)
+    interval = scipy.stats.bootstrap(
+        (array,),
+        np.mean,
+        method="BCa",
+        n_resamples=NUM_RESAMPLES,
+        confidence_level=CONFIDENCE,
+        batch=RESAMPLE_BATCH,
+        random_state=seed,
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """What changed on the same questions, after minus before."""
+
+    n: int
+    mean: float
+    low: float
+    high: float
+    """Ends of the 95 % bootstrap interval of `mean`."""
+    standard_error: float
+    gained: int
+    """Questions that are better after."""
+    lost: int
+    """Questions that are worse after."""
+    mcnemar_p: float | None
+    """Exact McNemar p of gained against lost; None where a question's value is not 0 or 1."""
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> PairedDifference:
+    """Mean difference over paired questions; values lie in [0, 1].
+
+    >>> difference = paired_difference([0, 0, 0, 1], [1, 1, 1, 1])
+    >>> difference.mean, difference.gained, difference.lost, difference.mcnemar_p
+    (0.75, 3, 0, 0.25)
+    """
+    if len(before) != len(after) or not before:
+        raise ValueError(f"needs as many values after as before, and at least one, got {len(after)} and {len(before)}")
+    differences = (np.asarray(after, dtype=float) - np.asarray(before, dtype=float)).tolist()
+    mean, standard_error = mean_and_standard_error(differences)
+    low, high = bootstrap_interval(differences, bounds=(-1.0, 1.0), seed=seed)
+    gained = sum(difference > 0 for difference in differences)
+    lost = sum(difference < 0 for difference in differences)
+    return PairedDifference(
+        n=len(differences),
+        mean=mean,
+        low=low,
+        high=high,
+        standard_error=standard_error,
+        gained=gained,
+        lost=lost,
+        mcnemar_p=mcnemar_exact(gained, lost) if {*before, *after} <= {0, 1} else None,
+    )
+
+
+def mcnemar_exact(gained: int, lost: int) -> float:
+    """Two-sided p that gained and lost are equally likely: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) / 2^(b + c)).
+
+    >>> mcnemar_exact(gained=5, lost=0)
+    0.0625
+    """
+    return float(scipy.stats.binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantGuess:
+    """What always giving one and the same answer would score."""
+
+    answer: str
+    accuracy: float
+
+
+def constant_guess_floor(golds: Sequence[str]) -> ConstantGuess:
+    """The commonest gold, by its text, and the share of questions it is right on; of equals the first.
+
+    >>> constant_guess_floor(["4", "7", "4", "1"])
+    ConstantGuess(answer='4', accuracy=0.5)
+    """
+    if not golds:
+        raise ValueError("needs at least one gold")
+    answer, count = Counter(gold.strip() for gold in golds).most_common(1)[0]
+    return ConstantGuess(answer=answer, accuracy=count / len(golds))
+
+
+def minimum_detectable_effect(n: int, discordance: float, *, power: float = 0.8) -> float:
+    """The least true gain that a paired two-sided 5 % test on n questions finds with this power.
+
+    Solves d = (z_{1-a/2} + z_power) sqrt((psi - d^2) / n) for d; psi is the share of questions whose verdict
+    changes (Miller 2024, arXiv:2411.00640, section 5, for paired 0/1 differences).
+
+    >>> round(minimum_detectable_effect(n=500, discordance=0.1), 3)
+    0.039
+    """
+    if n < 1 or not 0 <= discordance <= 1:
+        raise ValueError(f"needs n >= 1 and a discordance from 0 to 1, got {n} and {discordance}")
+    z = _normal_quantile((1 + CONFIDENCE) / 2) + _normal_quantile(power)
+    return z * math.sqrt(discordance / (n + z**2))
+
+
+def _normal_quantile(probability: float) -> float:
+    return float(scipy.stats.norm.ppf(probability))

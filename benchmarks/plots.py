@@ -1,0 +1,122 @@
+"""The figures of a report. Each function makes one figure; none touches matplotlib's global state."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from markscheme.benchmarks.metrics import bootstrap_interval
+from markscheme.benchmarks.outcomes import Evaluation, values_by_metric
+
+# Grey against blue differ in lightness too, so they stay apart for the colour-blind and in a grey print.
+BEFORE_COLOUR, AFTER_COLOUR = "#8b8f97", "#0b5fa5"
+INK, RULE = "#26282c", "#d9d9d4"
+
+WIDTH_INCHES = 5.6  # a phone shows the figure at two thirds of this width: the letters stay legible
+SMOOTHED_STEPS = 10
+NUM_LENGTH_BINS = 24
+
+
+def pass_at_k_figure(before: Evaluation, after: Evaluation) -> Figure:
+    """pass@k and maj@k against k, with 95 % intervals over problems."""
+    figure = Figure(figsize=(WIDTH_INCHES, 3.4), layout="constrained")
+    axes = _axes(figure)
+    for evaluation, colour, label in ((before, BEFORE_COLOUR, "before"), (after, AFTER_COLOUR, "after")):
+        values = values_by_metric(evaluation.outcomes, evaluation.num_samples)
+        for kind, style in (("pass", "-"), ("maj", "--")):
+            names = [name for name in values if name.startswith(f"{kind}@")]
+            curve = {int(name.partition("@")[2]): list(values[name].values()) for name in names}
+            if not curve:
+                continue
+            means = [sum(of_one) / len(of_one) for of_one in curve.values()]
+            axes.plot(list(curve), means, style, color=colour, marker="o", markersize=4, label=f"{kind}@k {label}")
+            if kind == "pass":
+                lows, highs = zip(*map(bootstrap_interval, curve.values()), strict=True)
+                axes.fill_between(list(curve), lows, highs, color=colour, alpha=0.16, linewidth=0)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
+    axes.set_xlabel("k, samples per problem")
+    axes.set_ylabel("share of problems")
+    _room_above(axes)
+    _legend(figure, columns=2)
+    return figure
+
+
+def training_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
+    """Reward and dev accuracy against the training step, one above the other."""
+    rewards, accuracies = _points(metrics, "reward"), _points(metrics, "dev_accuracy")
+    panels = [panel for panel in (("reward", rewards), ("dev accuracy", accuracies)) if panel[1]]
+    figure = Figure(figsize=(WIDTH_INCHES, 0.6 + 1.9 * len(panels)), layout="constrained")
+    first: Axes | None = None
+    for row, (name, points) in enumerate(panels, 1):
+        axes = _axes(figure, (len(panels), 1, row), sharex=first)
+        first = first or axes
+        steps, values = zip(*points, strict=True)
+        if name == "reward" and len(values) > 2 * SMOOTHED_STEPS:
+            axes.plot(steps, values, color=BEFORE_COLOUR, linewidth=0.8, alpha=0.7, label="each step")
+            smooth = np.convolve(values, np.ones(SMOOTHED_STEPS) / SMOOTHED_STEPS, mode="valid")
+            label = f"mean of the last {SMOOTHED_STEPS} steps"
+            axes.plot(steps[SMOOTHED_STEPS - 1 :], smooth, color=AFTER_COLOUR, label=label)
+            axes.legend(frameon=False, fontsize=8.5, loc="lower right", labelcolor=INK)
+        else:
+            axes.plot(steps, values, color=AFTER_COLOUR, marker="o", markersize=3.5)
+        axes.set_ylabel(name)
+        axes.tick_params(labelbottom=row == len(panels))
+        _room_above(axes)
+    if first:
+        figure.axes[-1].set_xlabel("training step")
+        first.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
+    """How long the completions are, in tokens."""
+    lengths = [
+        [c.completion_tokens for outcome in evaluation.outcomes for c in (*outcome.of_kind("greedy"), *outcome.sampled)]
+        for evaluation in (before, after)
+    ]
+    longest = max(1, *(max(of_one) for of_one in lengths))
+    bins = np.linspace(0, longest, min(NUM_LENGTH_BINS, longest) + 1).tolist()
+    figure = Figure(figsize=(WIDTH_INCHES, 2.4), layout="constrained")
+    axes = _axes(figure)
+    for of_one, colour, name in zip(lengths, (BEFORE_COLOUR, AFTER_COLOUR), ("before", "after"), strict=True):
+        share = np.full(len(of_one), 100 / len(of_one))
+        axes.hist(of_one, bins, weights=share, histtype="stepfilled", color=colour, alpha=0.25, linewidth=0)
+        axes.hist(of_one, bins, weights=share, histtype="step", color=colour, linewidth=1.6, label=name)
+    axes.set_xlabel("completion tokens")
+    axes.set_ylabel("% of completions")
+    axes.set_xlim(0, longest)
+    _legend(figure, columns=2)
+    return figure
+
+
+def _axes(figure: Figure, place: tuple[int, int, int] = (1, 1, 1), sharex: Axes | None = None) -> Axes:
+    axes = figure.add_subplot(*place, sharex=sharex)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(INK)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    return axes
+
+
+def _room_above(axes: Axes) -> None:
+    """Starts the axis at 0, for a curve that is cut off below looks steeper than it is."""
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    axes.set_ylim(min(0.0, low), max(high, 0.0) + 0.08 * max(high - min(0.0, low), 0.01))
+
+
+def _legend(figure: Figure, columns: int) -> None:
+    figure.legend(loc="outside upper left", ncols=columns, frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _points(metrics: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+    """(step, value) of the steps that have a value of this name."""
+    return [(float(line["step"]), float(line[name])) for line in metrics if line.get(name) is not None]

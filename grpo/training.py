@@ -1,0 +1,268 @@
+"""Group relative policy optimisation: Algorithm 1 of DeepSeekMath (arXiv:2402.03300), outcome supervision.
+
+Shapes: P problems a step, G completions a problem, M completion tokens of a micro-batch.
+"""
+
+import copy
+import itertools
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from markscheme.generation import FinishReason, Generator, Sampling, seed_of
+from markscheme.grpo.advantage import group_advantages
+from markscheme.checkpoint import load_checkpoint, save_checkpoint
+from markscheme.grpo.head import check_head, completion_logprobs
+from markscheme.grpo.objective import grpo_loss, k3
+from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.grpo.rollout import (
+    PromptIds,
+    Rollout,
+    greedy_accuracy,
+    rollout_seeds,
+    sample_groups,
+    unscored_share,
+)
+from markscheme.schedule import batch_indices, learning_rate_share
+from markscheme.problems import Problem
+from markscheme.run_log import RunLog
+from markscheme.scoring import Outcome, Scorer
+
+UNSCORED_WARNING = 0.01
+UNSCORED_LIMIT = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GRPOConfig:
+    """Settings of a GRPO run."""
+
+    steps: int = 100
+    """Batches of rollouts."""
+    prompts_per_step: int = 32
+    """Problems in a batch, P."""
+    group_size: int = 8
+    """Rollouts of a problem, G."""
+    updates_per_batch: int = 1
+    """Optimizer steps on one batch of rollouts (mu in Algorithm 1)."""
+    learning_rate: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    decay_share: float = 1.0
+    """The learning rate falls linearly to 0 over this last share of the steps."""
+    clip_eps: float = 0.2
+    """How far a token's ratio to the old policy may move before its gradient stops."""
+    kl_coef: float = 0.0
+    """Weight of the KL term (k3) against the policy the run began with; 0 needs no reference model."""
+    temperature: float = 1.0
+    max_completion_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    max_grad_norm: float = 1.0
+    token_budget: int = 4_096
+    """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
+    dev_every: int = 10
+    """Steps between greedy evaluations on the dev problems, where there are any."""
+    checkpoint_every: int = 10
+    """Steps between checkpoints."""
+    logged_groups: int = 1
+    """Groups of a step whose completions are kept in completions.jsonl."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise ValueError(f"group_size must be at least 2 to compare rollouts, got {self.group_size}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0 to draw different rollouts, got {self.temperature}")
+        for name in ("steps", "prompts_per_step", "updates_per_batch", "learning_rate", "max_completion_tokens"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("clip_eps", "max_grad_norm", "token_budget", "dev_every", "checkpoint_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("kl_coef", "weight_decay", "warmup_steps", "logged_groups"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"decay_share must be 0 to 1, got {self.decay_share}")
+
+
+def train_grpo(
+    policy: PreTrainedModel,
+    generator: Generator,
+    scorer: Scorer,
+    problems: Sequence[Problem],
+    prompt_ids: PromptIds,
+    config: GRPOConfig,
+    log: RunLog,
+    dev_problems: Sequence[Problem] = (),
+    on_step: Callable[[int, Mapping[str, Any]], None] = lambda step, metrics: None,
+) -> None:
+    """Trains `policy` in place; goes on from the run folder's last checkpoint, bit by bit as if never interrupted.
+
+    `generator` must be given the same weights as `policy`; it is told the new ones after every step.
+    `on_step` is told (steps done, the step's metrics).
+
+    Raises:
+        GoldError: if a gold cannot be read.
+        UnscoredError: if more than a fifth of a step's completions could not be scored.
+    """
+    check_head(policy)
+    reference = copy.deepcopy(policy).eval().requires_grad_(False) if config.kl_coef else None
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+    checkpoints = log.folder / "checkpoints"
+    first_step, _ = load_checkpoint(checkpoints, policy, optimizer)
+    log.rewind(first_step)
+    generator.load_weights(policy.state_dict().items())
+    policy.train()
+    sampling = Sampling(
+        temperature=config.temperature, max_completion_tokens=config.max_completion_tokens, stop=config.stop
+    )
+    for step in range(first_step, config.steps):
+        clock = [time.process_time()]
+        torch.manual_seed(seed_of("dropout", config.seed, step))
+        batch = [problems[i] for i in batch_indices(len(problems), config.prompts_per_step, step, config.seed)]
+        seeds_PG = rollout_seeds(config.seed, step, batch, config.group_size)
+        groups_PG = sample_groups(generator, scorer, batch, prompt_ids, sampling, seeds_PG)
+        advantages_PG = [group_advantages([rollout.score.value for rollout in group]) for group in groups_PG]
+        clock.append(time.process_time())
+        metrics = _rollout_metrics(groups_PG, advantages_PG)
+        rate = learning_rate_share(step, config.steps, config.warmup_steps, config.decay_share)
+        metrics["learning_rate"] = config.learning_rate * rate
+        metrics |= _update(policy, reference, optimizer, groups_PG, advantages_PG, metrics["learning_rate"], config)
+        generator.load_weights(policy.state_dict().items())
+        clock.append(time.process_time())
+        done = step + 1
+        if dev_problems and (done % config.dev_every == 0 or done == config.steps):
+            metrics["dev_accuracy"] = greedy_accuracy(generator, scorer, dev_problems, prompt_ids, sampling)
+        clock.append(time.process_time())
+        seconds = [after - before for before, after in itertools.pairwise(clock)]
+        log.write(done, metrics, dict(zip(("rollout_cpu_s", "update_cpu_s", "dev_cpu_s"), seconds, strict=True)))
+        for group, advantages in zip(groups_PG[: config.logged_groups], advantages_PG, strict=False):
+            for rollout, advantage in zip(group, advantages, strict=True):
+                log.append("completions.jsonl", {"step": done, **_record(rollout, advantage)})
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            save_checkpoint(checkpoints, done, policy, optimizer)
+        on_step(done, metrics)
+
+
+def _update(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel | None,
+    optimizer: Optimizer,
+    groups_PG: Sequence[Sequence[Rollout]],
+    advantages_PG: Sequence[Sequence[float]],
+    learning_rate: float,
+    config: GRPOConfig,
+) -> dict[str, float]:
+    """`updates_per_batch` optimizer steps on one batch of rollouts.
+
+    Every token's weight is known before the first forward: 1 / (P * scored rollouts of its group * tokens of
+    its completion), so that micro-batches cannot change the gradient. Only what has a gradient is run.
+    """
+    sequences, advantages, weights, sampler_logprobs = [], [], [], []
+    for group, group_advantage in zip(groups_PG, advantages_PG, strict=True):
+        num_scored = sum(rollout.score.value is not None for rollout in group)
+        for rollout, advantage in zip(group, group_advantage, strict=True):
+            if rollout.score.value is None or (advantage == 0 and reference is None):
+                continue
+            completion = rollout.completion
+            sequences.append(TokenSequence(prompt_ids=rollout.prompt_ids, completion_ids=completion.ids))
+            advantages.append(advantage)
+            weights.append(1 / (len(groups_PG) * num_scored * len(completion.ids)))
+            sampler_logprobs.append(torch.tensor(completion.logprobs))
+    metrics = {"trained_completions": float(len(sequences))}
+    if not sequences:
+        return metrics
+
+    for group_ in optimizer.param_groups:
+        group_["lr"] = learning_rate
+    micro_batches = pack(sequences, config.token_budget)
+    old_logprobs: list[Tensor] = []  # of each micro-batch: what the first pass finds is the old policy
+    for update in range(config.updates_per_batch):
+        totals = dict.fromkeys(("surrogate_loss", "kl", "clipped", "mismatch"), 0.0)
+        num_tokens = 0
+        for index, micro_batch in enumerate(micro_batches):
+            device = policy.device
+            lengths = torch.tensor(micro_batch.lengths, device=device)
+            rows = list(micro_batch.sequences)
+            advantages_M = torch.tensor([advantages[i] for i in rows], device=device).repeat_interleave(lengths)
+            weights_M = torch.tensor([weights[i] for i in rows], device=device).repeat_interleave(lengths)
+            logprobs_M = completion_logprobs(policy, micro_batch, config.temperature)
+            if update == 0:
+                old_logprobs.append(logprobs_M.detach())
+            reference_M = None
+            if reference is not None:
+                with torch.no_grad():
+                    reference_M = completion_logprobs(reference, micro_batch, config.temperature)
+            loss_M = grpo_loss(
+                logprobs_M,
+                old_logprobs[index],
+                advantages_M,
+                clip_eps=config.clip_eps,
+                reference_logprobs_M=reference_M,
+                kl_coef=config.kl_coef,
+            )
+            loss = (weights_M * loss_M).sum()
+            loss.backward()
+            with torch.no_grad():
+                ratio_M = (logprobs_M - old_logprobs[index]).exp()
+                totals["surrogate_loss"] += float(loss)
+                totals["clipped"] += float(((ratio_M - 1).abs() > config.clip_eps).sum())
+                if reference_M is not None:
+                    totals["kl"] += float(k3(logprobs_M, reference_M).sum())
+                sampler_M = torch.cat([sampler_logprobs[i] for i in rows]).to(device)
+                totals["mismatch"] += float((old_logprobs[index] - sampler_M).abs().sum())
+                num_tokens += len(logprobs_M)
+        metrics["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm))
+        optimizer.step()
+        optimizer.zero_grad()
+    metrics["surrogate_loss"] = totals["surrogate_loss"]
+    metrics["clipped_share"] = totals["clipped"] / num_tokens
+    metrics["sampler_mismatch"] = totals["mismatch"] / num_tokens
+    if reference is not None:
+        metrics["kl"] = totals["kl"] / num_tokens
+    return metrics
+
+
+def _rollout_metrics(
+    groups_PG: Sequence[Sequence[Rollout]], advantages_PG: Sequence[Sequence[float]]
+) -> dict[str, float]:
+    """What the rollouts of a step say about learning; the first five are what to watch."""
+    rollouts = [rollout for group in groups_PG for rollout in group]
+    rewards = [rollout.score.value for rollout in rollouts if rollout.score.value is not None]
+    unscored = unscored_share(groups_PG, UNSCORED_LIMIT)
+    if unscored > UNSCORED_WARNING:
+        warnings.warn(f"{unscored:.1%} of the completions could not be scored", stacklevel=2)
+    return {
+        "reward": statistics.fmean(rewards),
+        "accuracy": sum(rollout.score.outcome is Outcome.CORRECT for rollout in rollouts) / len(rollouts),
+        "no_answer_share": sum(r.score.outcome is Outcome.NO_ANSWER for r in rollouts) / len(rollouts),
+        "zero_variance_share": sum(not any(group) for group in advantages_PG) / len(groups_PG),
+        "completion_tokens": statistics.fmean(len(rollout.completion.ids) for rollout in rollouts),
+        "truncated_share": sum(r.completion.finish_reason is FinishReason.LENGTH for r in rollouts) / len(rollouts),
+        "unscored_share": unscored,
+        "mean_abs_advantage": statistics.fmean(abs(advantage) for group in advantages_PG for advantage in group),
+    }
+
+
+def _record(rollout: Rollout, advantage: float) -> dict[str, Any]:
+    """A row of the completions table."""
+    return {
+        "problem": rollout.problem.id,
+        "question": rollout.problem.question,
+        "gold": rollout.problem.gold,
+        "completion": rollout.completion.text,
+        "finish_reason": rollout.completion.finish_reason.value,
+        "score": rollout.score.to_dict(),
+        "advantage": advantage,
+    }

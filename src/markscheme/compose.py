@@ -1,0 +1,304 @@
+"""Scorers made of scorers, which nest because they are scorers, and `as_scorer` for a plain function.
+
+A composition calls each inner scorer once, with a list, so that batches stay batches; the inner scores are kept in
+`Score.parts`. Its version is a hash of its settings and of its parts' names and versions.
+"""
+
+import hashlib
+import json
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
+
+VERDICTS = frozenset({Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER})
+
+
+def _version(kind: str, scorers: Sequence[Scorer], **settings: Any) -> str:
+    parts = [[scorer.name, scorer.version] for scorer in scorers]
+    return hashlib.sha256(json.dumps([kind, parts, settings], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _missing(score: Score, parts: Mapping[str, Score], **evidence: Any) -> Score:
+    """A composed score without a value, because `score` has none."""
+    return Score(value=None, outcome=score.outcome, answer=score.answer, parts=parts, evidence=evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSum:
+    """The sum of weight * value.
+
+    If any part has no value, neither has the sum: leaving the part out would silently change the scale. The outcome
+    is then that of the first such part. Otherwise outcome and answer are those of the first part that gives a verdict
+    (CORRECT, INCORRECT, NO_ANSWER), or RATED if none does: put the verifier that counts first.
+    """
+
+    parts: Mapping[str, tuple[Scorer, float]]
+    """Name of the part: (scorer, weight)."""
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("a weighted sum needs at least one part")
+        for name, (_, weight) in self.parts.items():
+            if not math.isfinite(weight):
+                raise ValueError(f"the weight of {name!r} must be finite, got {weight}")
+
+    @property
+    def name(self) -> str:
+        return f"sum({', '.join(self.parts)})"
+
+    @property
+    def version(self) -> str:
+        weights = {name: weight for name, (_, weight) in self.parts.items()}
+        return _version("sum", [scorer for scorer, _ in self.parts.values()], weights=list(weights.items()))
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        columns = [scorer.score(samples) for scorer, _ in self.parts.values()]
+        return [self._sum(dict(zip(self.parts, row, strict=True))) for row in zip(*columns, strict=True)]
+
+    def _sum(self, scores: Mapping[str, Score]) -> Score:
+        total = 0.0
+        for name, score in scores.items():
+            if score.value is None:
+                return _missing(score, scores, missing=name)
+            total += self.parts[name][1] * score.value
+        if not math.isfinite(total):
+            return Score(value=None, outcome=Outcome.FAILED, parts=scores, evidence={"error": "the sum overflows"})
+        verdict = next((score for score in scores.values() if score.outcome in VERDICTS), None)
+        if verdict is None:
+            return Score(value=total, outcome=Outcome.RATED, parts=scores)
+        return Score(value=total, outcome=verdict.outcome, answer=verdict.answer, parts=scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The value of `then` where `rule` says CORRECT, and `otherwise` where it says anything else.
+
+    `then` is asked only about the samples that pass, so a costly scorer works only where it counts. The outcome is
+    the rule's; where `rule` or the `then` it asks has no value, the score has none.
+    """
+
+    rule: Scorer
+    then: Scorer
+    otherwise: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"gate({self.rule.name}, {self.then.name})"
+
+    @property
+    def version(self) -> str:
+        return _version("gate", [self.rule, self.then], otherwise=self.otherwise)
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        verdicts = self.rule.score(samples)
+        passed = [index for index, verdict in enumerate(verdicts) if verdict.outcome is Outcome.CORRECT]
+        ratings = self.then.score([samples[index] for index in passed]) if passed else []
+        rating_of = dict(zip(passed, ratings, strict=True))
+        return [self._gate(verdict, rating_of.get(index)) for index, verdict in enumerate(verdicts)]
+
+    def _gate(self, verdict: Score, rating: Score | None) -> Score:
+        if rating is None:
+            if verdict.value is None:
+                return _missing(verdict, {"rule": verdict}, missing="rule")
+            return Score(value=self.otherwise, outcome=verdict.outcome, answer=verdict.answer, parts={"rule": verdict})
+        parts = {"rule": verdict, "then": rating}
+        if rating.value is None:
+            return _missing(rating, parts, missing="then")
+        return Score(value=rating.value, outcome=verdict.outcome, answer=verdict.answer, parts=parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """The score of the first scorer that decides; each later one is asked only about what is still open.
+
+    If none decides, the last one's score stands. With the default, NO_ANSWER decides too, so that a judge behind a
+    verifier is never shown an empty completion; leave it out of `decided` to let the judge look for an answer.
+    Parts are named "1.math", "2.judge", ... after position and scorer.
+    """
+
+    scorers: Sequence[Scorer]
+    decided: frozenset[Outcome] = VERDICTS | {Outcome.RATED}
+
+    def __post_init__(self) -> None:
+        if not self.scorers:
+            raise ValueError("a cascade needs at least one scorer")
+
+    @property
+    def name(self) -> str:
+        return f"cascade({', '.join(scorer.name for scorer in self.scorers)})"
+
+    @property
+    def version(self) -> str:
+        return _version("cascade", self.scorers, decided=sorted(self.decided))
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        asked: list[dict[str, Score]] = [{} for _ in samples]
+        latest: list[Score | None] = [None] * len(samples)
+        still_open = list(range(len(samples)))
+        for position, scorer in enumerate(self.scorers, 1):
+            if not still_open:
+                break
+            scores = scorer.score([samples[index] for index in still_open])
+            for index, score in zip(still_open, scores, strict=True):
+                latest[index] = asked[index][f"{position}.{scorer.name}"] = score
+            still_open = [
+                index for index, score in zip(still_open, scores, strict=True) if score.outcome not in self.decided
+            ]
+        return [
+            Score(value=score.value, outcome=score.outcome, answer=score.answer, steps=score.steps, parts=parts)
+            for score, parts in zip(latest, asked, strict=True)
+            if score is not None
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The value of `scorer`, held between `low` and `high`; the outcome stays."""
+
+    scorer: Scorer
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"low must not be above high, got {self.low} and {self.high}")
+
+    @property
+    def name(self) -> str:
+        return f"clip({self.scorer.name})"
+
+    @property
+    def version(self) -> str:
+        return _version("clip", [self.scorer], low=self.low, high=self.high)
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        return [self._clip(score) for score in self.scorer.score(samples)]
+
+    def _clip(self, score: Score) -> Score:
+        parts = {self.scorer.name: score}
+        if score.value is None:
+            return _missing(score, parts)
+        value = min(max(score.value, self.low), self.high)
+        return Score(value=value, outcome=score.outcome, answer=score.answer, parts=parts)
+
+
+@dataclass(frozen=True, slots=True)
+class LengthShaping:
+    """The value of `scorer` plus DAPO's soft overlong penalty (arXiv:2503.14476, eq. 13).
+
+    The length is `meta["completion_tokens"]`; a sample without it FAILED.
+    """
+
+    scorer: Scorer
+    max_tokens: int
+    """From this length on the penalty is -1."""
+    buffer_tokens: int
+    """The penalty sets in this many tokens before max_tokens and grows linearly."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.buffer_tokens <= self.max_tokens:
+            raise ValueError(f"buffer_tokens must be in 1..max_tokens={self.max_tokens}, got {self.buffer_tokens}")
+
+    @property
+    def name(self) -> str:
+        return f"length({self.scorer.name})"
+
+    @property
+    def version(self) -> str:
+        settings = {"max_tokens": self.max_tokens, "buffer_tokens": self.buffer_tokens}
+        return _version("length", [self.scorer], **settings)
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        scores = self.scorer.score(samples)
+        return [self._shape(sample, score) for sample, score in zip(samples, scores, strict=True)]
+
+    def _shape(self, sample: Sample, score: Score) -> Score:
+        parts = {self.scorer.name: score}
+        if score.value is None:
+            return _missing(score, parts)
+        tokens = sample.meta.get("completion_tokens")
+        if isinstance(tokens, bool) or not isinstance(tokens, int):
+            reason = "sample.meta has no whole number 'completion_tokens'"
+            return Score(
+                value=None, outcome=Outcome.FAILED, answer=score.answer, parts=parts, evidence={"error": reason}
+            )
+        penalty = soft_overlong_penalty(tokens, self.max_tokens, self.buffer_tokens)
+        return Score(
+            value=score.value + penalty,
+            outcome=score.outcome,
+            answer=score.answer,
+            parts=parts,
+            evidence={"length_penalty": penalty},
+        )
+
+
+def soft_overlong_penalty(tokens: int, max_tokens: int, buffer_tokens: int) -> float:
+    """DAPO's length reward, between 0 and -1  (arXiv:2503.14476, eq. 13).
+
+    >>> [soft_overlong_penalty(tokens, 100, 20) for tokens in (80, 90, 100, 500)]
+    [0.0, -0.5, -1.0, -1.0]
+    """
+    over = tokens - (max_tokens - buffer_tokens)
+    return -min(max(over / buffer_tokens, 0.0), 1.0) if over > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionScorer:
+    """A plain function as a scorer; made by `as_scorer`."""
+
+    function: Callable[[Sample], Any]
+    name: str
+    version: str
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        return [self._score_one(sample) for sample in samples]
+
+    def _score_one(self, sample: Sample) -> Score:
+        try:
+            return _as_score(self.function(sample))
+        except GoldError:
+            raise
+        except Exception as error:  # a boundary: whatever a user's function raises belongs to its sample alone
+            return Score(
+                value=None,
+                outcome=Outcome.FAILED,
+                evidence={"error": f"{type(error).__name__}: {error}"[:1000]},
+            )
+
+
+def _as_score(result: Any) -> Score:
+    """Reads what a function returned.
+
+    Raises:
+        TypeError: if it is neither a number, nor a truth value, nor None, nor a Score.
+        ValueError: if it is a number that is not finite.
+    """
+    if isinstance(result, Score):
+        return result
+    if result is None:
+        return Score(value=None, outcome=Outcome.UNDECIDED)
+    if hasattr(result, "item"):  # a numpy or torch scalar
+        result = result.item()
+    if isinstance(result, bool):
+        return Score(value=float(result), outcome=Outcome.CORRECT if result else Outcome.INCORRECT)
+    if isinstance(result, numbers.Real):
+        return Score(value=float(result), outcome=Outcome.RATED)
+    raise TypeError(f"a scoring function must return a number, a bool, None or a Score, got {type(result).__name__}")
+
+
+def as_scorer(function: Callable[[Sample], Any], *, name: str | None = None, version: str = "1") -> FunctionScorer:
+    """Makes a scorer of a function of one sample that returns a bool, a number, None or a Score.
+
+    True and False become CORRECT 1.0 and INCORRECT 0.0, a number RATED, None UNDECIDED. An exception or a number that
+    is not finite makes that sample FAILED, with the error in `evidence`; a GoldError is passed on.
+
+    Args:
+        name: by default the function's own name.
+        version: raise it whenever the function changes what it returns: it is part of cache keys.
+    """
+    default_name = str(getattr(function, "__name__", "function"))
+    return FunctionScorer(function=function, name=name or default_name, version=version)

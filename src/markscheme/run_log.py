@@ -1,0 +1,95 @@
+"""A run's folder: its settings, one line of metrics a step, and nothing that a kill could leave torn."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markscheme.files import InputError, drop_torn_line, read_jsonl, write_text
+
+
+class RunLog:
+    """Writes a run folder.
+
+    `metrics.jsonl` holds what the seed determines: two runs of one seed agree in every byte. What the machine
+    determines (seconds) is in `timings.jsonl`. `config.toml` is the record of the settings.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Opens a new folder, or one of a run with the same settings in order to go on.
+
+        Raises:
+            InputError: if the folder belongs to a run with other settings.
+        """
+        self.folder = folder
+        text = to_toml(config)
+        path = folder / "config.toml"
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise InputError(
+                f"{folder} holds a run with other settings ({_difference(path, text)}): choose another --out"
+            )
+        if not path.exists():
+            if folder.exists() and any(folder.iterdir()):
+                raise InputError(f"{folder} is not empty and holds no run: choose another --out")
+            write_text(path, text)
+
+    def write(self, step: int, metrics: Mapping[str, Any], timings: Mapping[str, float]) -> None:
+        """Appends one line to each of the two logs."""
+        for name, values in (("metrics.jsonl", metrics), ("timings.jsonl", timings)):
+            self.append(name, {"step": step, **values})
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Appends one JSON line, with its `step`, to another log of the run."""
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read(self, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+        """The records written so far."""
+        path = self.folder / name
+        return [record for _, record in read_jsonl(path)] if path.exists() else []
+
+    def rewind(self, step: int) -> None:
+        """Drops every record after `step`: a run that goes on from a checkpoint writes them again."""
+        for path in self.folder.glob("*.jsonl"):
+            drop_torn_line(path)
+            kept = [record for record in self.read(path.name) if record["step"] <= step]
+            write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def to_toml(config: Mapping[str, Any]) -> str:
+    """Settings as TOML: plain values first, then a table for each nested mapping or dataclass."""
+    plain, tables = [], []
+    for name, value in config.items():
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = dataclasses.asdict(value)
+        if isinstance(value, Mapping):
+            tables.append(f"\n[{name}]\n{to_toml(value)}")
+        elif value is not None:
+            plain.append(f"{name} = {_toml_value(value)}\n")
+    return "".join(plain + tables)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, bool | int | float | str):
+        return json.dumps(value, ensure_ascii=False)  # a JSON scalar is a TOML scalar
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _difference(path: Path, new_text: str) -> str:
+    """The first setting that differs, for a message."""
+    old, new = _flat(tomllib.loads(path.read_text(encoding="utf-8"))), _flat(tomllib.loads(new_text))
+    for name in [*old, *new]:
+        if old.get(name) != new.get(name):
+            return f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+    return "written differently"
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat

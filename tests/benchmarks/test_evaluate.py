@@ -1,0 +1,316 @@
+"""Evaluation with a generator, a tokenizer and a scorer that can be followed by hand."""
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from markscheme.benchmarks.evaluate import EvaluationConfig, evaluate, load_evaluation
+from markscheme.benchmarks.outcomes import answer_label, sample_counts, values_by_metric
+from markscheme.files import InputError
+from markscheme.generation import Completion, FinishReason, Request, Sampling
+from markscheme.problems import Problem
+from markscheme.prompting import PromptFormat
+from markscheme.scoring import Outcome, Sample, Score
+
+
+class LetterTokenizer:
+    """One token a character, no chat template."""
+
+    chat_template = None
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        return [*([1] if add_special_tokens else []), *map(ord, text)]
+
+
+class SumGenerator:
+    """Greedy adds right; a sample is one too high for every third seed, and `skill` moves that. Counts its work."""
+
+    def __init__(self, *, stop_after: int | None = None, offset: int = 0) -> None:
+        self.stop_after = stop_after
+        self.offset = offset
+        self.generated = 0
+        self.prompt_lengths: list[int] = []
+
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
+        self.prompt_lengths += [len(request.prompt_ids) for request in requests]
+        for request_index, request in enumerate(requests):
+            for seed_index, seed in enumerate(request.seeds):
+                if self.generated == self.stop_after:
+                    raise KeyboardInterrupt
+                self.generated += 1
+                yield request_index, seed_index, self._complete(request, seed, sampling)
+
+    def _complete(self, request: Request, seed: int, sampling: Sampling) -> Completion:
+        question = "".join(map(chr, request.prompt_ids[1:])).removeprefix("Question: ").partition("\n")[0]
+        left, _, right = question.partition(" + ")
+        error = random.Random(seed).choice((0, 0, 1)) if sampling.temperature else 0
+        text = f"= {int(left) + int(right) + error + self.offset}"
+        return Completion(
+            text=text, ids=tuple(range(len(text))), logprobs=(0.0,) * len(text), finish_reason=FinishReason.STOP
+        )
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]]) -> None:
+        raise NotImplementedError
+
+
+class EqualsScorer:
+    """Right where the text after `= ` is the gold; gives up on the answers in `too_hard`."""
+
+    name, version = "equals", "1"
+
+    def __init__(self, too_hard: Sequence[str] = ()) -> None:
+        self.too_hard = too_hard
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        return [self._score(sample) for sample in samples]
+
+    def _score(self, sample: Sample) -> Score:
+        answer = sample.completion.partition("= ")[2]
+        if not answer:
+            return Score(value=0.0, outcome=Outcome.NO_ANSWER)
+        if answer in self.too_hard:
+            return Score(value=None, outcome=Outcome.UNDECIDED, answer=answer)
+        right = answer == sample.gold
+        return Score(value=float(right), outcome=Outcome.CORRECT if right else Outcome.INCORRECT, answer=answer)
+
+
+def sums(*terms: tuple[int, int]) -> list[Problem]:
+    return [
+        Problem(id=f"sums/{left}-{right}", question=f"{left} + {right}", gold=str(left + right), source="-", split="-")
+        for left, right in terms
+    ]
+
+
+PROBLEMS = sums((1, 1), (20, 30), (400, 500), (2, 5))
+CONFIG = EvaluationConfig(num_samples=4, max_completion_tokens=20)
+
+
+def run(out: Path, generator: Any = None, scorer: Any = None, **changes: Any) -> Any:
+    settings: dict[str, Any] = {"problems": PROBLEMS, "config": CONFIG, "fingerprint": "weights A", **changes}
+    return evaluate(
+        generator or SumGenerator(),
+        scorer or EqualsScorer(),
+        settings["problems"],
+        LetterTokenizer(),
+        PromptFormat(),
+        settings["config"],
+        out,
+        fingerprint=settings["fingerprint"],
+        progress=settings.get("progress"),
+    )
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Every file's text, but for the date of the summary."""
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    summary = json.loads(texts["summary.json"])
+    del summary["date"]
+    return {**texts, "summary.json": json.dumps(summary)}
+
+
+def test_the_folder_loads_as_it_was_returned(tmp_path: Path) -> None:
+    evaluation = run(tmp_path)
+    assert load_evaluation(tmp_path) == evaluation
+    assert [outcome.problem for outcome in evaluation.outcomes] == PROBLEMS
+    assert all(len(outcome.sampled) == 4 for outcome in evaluation.outcomes)
+
+
+def test_numbers_of_the_summary(tmp_path: Path) -> None:
+    evaluation = run(tmp_path)
+    summary = evaluation.summary
+    rights = [[sample.score.correct for sample in outcome.sampled] for outcome in evaluation.outcomes]
+    shares = [sum(map(bool, of_one)) / 4 for of_one in rights]
+    assert summary["metrics"]["greedy"]["value"] == 1
+    assert summary["metrics"]["pass@1"]["value"] == pytest.approx(sum(shares) / 4)
+    assert summary["metrics"]["pass@4"]["value"] == sum(share > 0 for share in shares) / 4
+    assert summary["counts"]["sampled"]["correct"] == sum(map(sum, rights))
+    assert summary["counts"]["greedy"]["mean_completion_tokens"] == (3 + 4 + 5 + 3) / 4  # "= 2", "= 50", "= 900", "= 7"
+    assert summary["constant_guess"] == {"answer": "2", "accuracy": 0.25}
+    assert list(summary["metrics"]) == ["greedy", "pass@1", "pass@2", "pass@4", "maj@4"]
+    assert summary["protocol"]["scorer"] == "equals 1"
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 7, 19])
+def test_an_interrupted_run_goes_on_to_identical_files(tmp_path: Path, stop_after: int) -> None:
+    run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", SumGenerator(stop_after=stop_after))
+    with pytest.raises(InputError, match="unfinished; run it again"):
+        load_evaluation(tmp_path / "cut")
+    rest = SumGenerator()
+    run(tmp_path / "cut", rest)
+    assert rest.generated == 20 - stop_after
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_a_torn_last_line_is_generated_again(tmp_path: Path) -> None:
+    run(tmp_path)
+    whole = files(tmp_path)
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    again = SumGenerator()
+    run(tmp_path, again)
+    assert again.generated == 1
+    assert files(tmp_path) == whole
+
+
+def test_a_finished_run_generates_nothing(tmp_path: Path) -> None:
+    run(tmp_path)
+    again = SumGenerator()
+    run(tmp_path, again)
+    assert again.generated == 0
+
+
+def test_more_samples_keep_those_that_are_there(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    more = SumGenerator()
+    second = run(tmp_path, more, config=replace(CONFIG, num_samples=6))
+    assert more.generated == 2 * len(PROBLEMS)
+    assert second.outcomes[0].sampled[:4] == first.outcomes[0].sampled
+
+
+def test_other_weights_in_the_same_folder_are_not_served_stale(tmp_path: Path) -> None:
+    run(tmp_path)
+    changed = SumGenerator(offset=1)
+    evaluation = run(tmp_path, changed, fingerprint="weights B")
+    assert changed.generated == 20
+    assert evaluation.summary["metrics"]["greedy"]["value"] == 0
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, SumGenerator(stop_after=3), fingerprint="weights C")
+    with pytest.raises(InputError, match="unfinished"):
+        load_evaluation(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.7}, {"top_p": 0.9}, {"max_completion_tokens": 21}, {"stop": ("\n",)}, {"seed": 1}]
+)
+def test_other_settings_draw_other_samples(tmp_path: Path, change: dict[str, Any]) -> None:
+    run(tmp_path)
+    again = SumGenerator()
+    run(tmp_path, again, config=replace(CONFIG, **change))
+    assert again.generated >= 16
+
+
+def test_longest_prompts_go_first(tmp_path: Path) -> None:
+    generator = SumGenerator()
+    run(tmp_path, generator, config=replace(CONFIG, num_samples=0))
+    assert generator.prompt_lengths == sorted(generator.prompt_lengths, reverse=True)
+
+
+def test_unscored_completions_are_left_out_and_counted(tmp_path: Path) -> None:
+    evaluation = run(tmp_path, scorer=EqualsScorer(too_hard=["50", "51"]))
+    values = values_by_metric(evaluation.outcomes, 4)
+    assert "sums/20-30" not in values["greedy"]
+    assert "sums/20-30" not in values["pass@1"]
+    counts = evaluation.summary["counts"]
+    assert (counts["greedy"]["unscored"], counts["sampled"]["unscored"]) == (1, 4)
+    assert evaluation.summary["metrics"]["greedy"]["value"] == 1  # 3 of the 3 that were scored
+    assert evaluation.summary["metrics"]["greedy"]["n"] == 3
+    assert counts["greedy"]["pessimistic"] == 0.75  # 3 of 4, the unscored one counted wrong
+
+
+def test_some_unscored_samples_shrink_a_question(tmp_path: Path) -> None:
+    evaluation = run(tmp_path, scorer=EqualsScorer(too_hard=["51"]))
+    values = values_by_metric(evaluation.outcomes, 4)
+    unscored = evaluation.summary["counts"]["sampled"]["unscored"]
+    assert 0 < unscored < 4
+    assert values["pass@1"]["sums/20-30"] == 1  # what is left is right
+    assert "sums/20-30" not in values["pass@4"]  # fewer than 4 are left
+
+
+def test_answers_vote_by_what_they_say(tmp_path: Path) -> None:
+    sample = run(tmp_path).outcomes[0].sampled[0]
+    wrong = Score(value=0.0, outcome=Outcome.INCORRECT, answer=" 1  / 2 ")
+    unnamed = Score(value=0.0, outcome=Outcome.INCORRECT)
+    silent = Score(value=0.0, outcome=Outcome.NO_ANSWER)
+    assert answer_label(replace(sample, score=wrong)) == "1 / 2"
+    assert answer_label(replace(sample, score=silent)) is None
+    assert answer_label(replace(sample, score=unnamed, k=1)) != answer_label(replace(sample, score=unnamed, k=2))
+
+
+def test_sample_counts() -> None:
+    assert [sample_counts(n) for n in (0, 1, 6, 8)] == [[], [1], [1, 2, 4, 6], [1, 2, 4, 8]]
+
+
+def test_progress_ends_at_the_total(tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    run(tmp_path, progress=lambda *call: calls.append(call))
+    assert calls[0] == ("generate", 0, 20)
+    assert ("generate", 20, 20) in calls
+    assert calls[-1] == ("grade", 20, 20)
+
+
+def test_a_rating_scorer_is_refused(tmp_path: Path) -> None:
+    class Rater(EqualsScorer):
+        def _score(self, sample: Sample) -> Score:
+            return Score(value=0.3, outcome=Outcome.RATED)
+
+    with pytest.raises(InputError, match="rates instead of deciding"):
+        run(tmp_path, scorer=Rater())
+
+
+def test_problems_must_be_there_and_differ(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no problems"):
+        run(tmp_path, problems=[])
+    with pytest.raises(InputError, match="two problems have the id"):
+        run(tmp_path, problems=[PROBLEMS[0], PROBLEMS[0]])
+
+
+def test_a_generator_that_forgets_is_found_out(tmp_path: Path) -> None:
+    class Forgetful(SumGenerator):
+        def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
+            yield from list(super().stream(requests, sampling))[1:]
+
+    with pytest.raises(RuntimeError, match="left out 2 of 20"):
+        run(tmp_path, Forgetful())
+
+
+def test_any_text_survives_the_records(tmp_path: Path) -> None:
+    text = "two\nlines\u2028\x00\ud800 '\"\\ 三"
+
+    class Babbler(SumGenerator):
+        def _complete(self, request: Request, seed: int, sampling: Sampling) -> Completion:
+            return Completion(text=text, ids=(1, 2), logprobs=(0.0, 0.0), finish_reason=FinishReason.LENGTH)
+
+    problems = [replace(PROBLEMS[0], gold=text)]
+    evaluation = run(tmp_path, Babbler(), problems=problems)
+    assert load_evaluation(tmp_path) == evaluation
+    assert evaluation.outcomes[0].sampled[3].completion == text
+    assert evaluation.summary["counts"]["sampled"]["truncated"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_samples": -1}, "at least 0, got -1"),
+        ({"num_samples": 0, "greedy": False}, "nothing to evaluate"),
+        ({"temperature": 0.0}, "set num_samples to 0"),
+        ({"top_p": 0.0}, "top_p"),
+    ],
+)
+def test_impossible_settings(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationConfig(**change)
+
+
+def test_a_folder_that_is_no_evaluation(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not an evaluation"):
+        load_evaluation(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="not the summary of an evaluation"):
+        load_evaluation(tmp_path)
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        load_evaluation(tmp_path)
+
+
+def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "records.jsonl").write_text("")
+    with pytest.raises(InputError, match="do not fit together"):
+        load_evaluation(tmp_path)
