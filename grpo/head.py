@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from markscheme.files import InputError
 from markscheme.grpo.pack import MicroBatch
 
 MAX_HEAD_DIFFERENCE = 1e-3  # far above rounding, far below a scaled or capped logit
@@ -24,13 +25,13 @@ def check_head(model: PreTrainedModel) -> None:
     """Compares trunk + head with the model's own logits once, before training.
 
     Raises:
-        ValueError: if the model does more after its trunk than multiply by the output embeddings.
+        InputError: if the model does more after its trunk than multiply by the output embeddings.
     """
     ids = torch.arange(1, 5, device=model.device)[None] % model.config.get_text_config().vocab_size
     ours = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
     difference = float((ours - model(input_ids=ids, use_cache=False).logits).abs().max())
     if difference > MAX_HEAD_DIFFERENCE:
-        raise ValueError(
+        raise InputError(
             f"{type(model).__name__} changes its logits after the output embeddings (by {difference:.3g}): "
             "such a model cannot be trained here yet"
         )

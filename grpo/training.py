@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.generation import FinishReason, Generator, Sampling, seed_of
 from markscheme.grpo.advantage import group_advantages
-from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.grpo.head import check_head, completion_logprobs
 from markscheme.grpo.objective import grpo_loss, k3
 from markscheme.grpo.pack import TokenSequence, pack
@@ -31,9 +31,9 @@ from markscheme.grpo.rollout import (
     sample_groups,
     unscored_share,
 )
-from markscheme.schedule import batch_indices, learning_rate_share
 from markscheme.problems import Problem
 from markscheme.run_log import RunLog
+from markscheme.schedule import batch_indices, learning_rate_share
 from markscheme.scoring import Outcome, Scorer
 
 UNSCORED_WARNING = 0.01

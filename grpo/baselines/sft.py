@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.grpo.head import check_head, completion_logprobs
 from markscheme.grpo.pack import TokenSequence, pack
-from markscheme.schedule import batch_indices, learning_rate_share
 from markscheme.run_log import RunLog
+from markscheme.schedule import batch_indices, learning_rate_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +44,28 @@ class SFTConfig:
         if not 0 <= self.decay_share <= 1:
             raise ValueError(f"decay_share must be 0 to 1, got {self.decay_share}")
 
+    def num_steps(self, num_examples: int) -> int:
+        """Optimizer steps in the run."""
+        return max(1, int(num_examples * self.epochs / self.batch_size))
+
 
 def train_sft(
     model: PreTrainedModel,
     examples: Sequence[TokenSequence],
     config: SFTConfig,
     log: RunLog,
-    on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    on_step: Callable[[int, float], None] = lambda done, loss: None,
 ) -> None:
     """Trains `model` in place on the completions of `examples`; goes on from the run folder's last checkpoint.
 
     The loss of a step is the mean over the completion tokens of its batch. `on_step` is told
-    (steps done, steps in all, loss).
+    (steps done, loss).
     """
     check_head(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
     )
-    num_steps = max(1, int(len(examples) * config.epochs / config.batch_size))
+    num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / "checkpoints"
     first_step, _ = load_checkpoint(checkpoints, model, optimizer)
     log.rewind(first_step)
@@ -87,4 +91,4 @@ def train_sft(
             log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
         if done % config.checkpoint_every == 0 or done == num_steps:
             save_checkpoint(checkpoints, done, model, optimizer)
-        on_step(done, num_steps, loss)
+        on_step(done, loss)

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import CacheLayerMixin
 
+from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling
 
 CACHE_BLOCK = 64  # tokens by which the cache grows
@@ -30,11 +31,11 @@ class TorchEngine:
         """`max_rows` completions at most are written at a time.
 
         Raises:
-            ValueError: if the model has layers other than full attention, which this engine cannot cache.
+            InputError: if the model has layers other than full attention, which this engine cannot cache.
         """
         kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
-            raise ValueError(f"{type(model).__name__} has layers of {', '.join(sorted(kinds))}: use the vLLM engine")
+            raise InputError(f"{type(model).__name__} has layers of {', '.join(sorted(kinds))}: use the vLLM engine")
         self.model = model
         self.tokenizer = tokenizer
         self.max_rows = max_rows
@@ -52,15 +53,15 @@ class TorchEngine:
         """Yields (request index, seed index, completion) as each completion finishes.
 
         Raises:
-            ValueError: if a prompt is empty, or leaves no room for `max_completion_tokens` in the model's context.
+            InputError: if a prompt is empty, or leaves no room for `max_completion_tokens` in the model's context.
         """
         room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         for index, request in enumerate(requests):
             length = len(request.prompt_ids)
             if not length:
-                raise ValueError(f"prompt {index} is empty")
+                raise InputError(f"prompt {index} is empty")
             if room is not None and length + sampling.max_completion_tokens > room:
-                raise ValueError(
+                raise InputError(
                     f"prompt {index} has {length} tokens: with max_completion_tokens {sampling.max_completion_tokens} "
                     f"that is more than the model's {room} positions"
                 )

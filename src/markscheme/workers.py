@@ -34,7 +34,7 @@ MAX_MESSAGE_BYTES = 4_000_000
 """A longer argument or result is refused: a worker must not fill the parent's memory."""
 START_DEADLINE_S = 120.0
 """For starting Python and importing the function's module on a busy machine."""
-CPU_GRACE_S = 10
+CPU_GRACE_S = 2
 """A worker whose parent is gone ends itself after deadline_s plus this much processor time on one item."""
 PARENT_CHECK_S = 5.0
 """An idle worker looks this often whether its parent still lives; usually the end of its input tells it first."""

@@ -1,0 +1,88 @@
+"""The command line. Each command lives in `markscheme.commands` and is imported when it is called."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Toml
+from rich.console import Console
+
+from markscheme import __version__
+from markscheme.files import InputError
+from markscheme.scoring import GoldError
+
+COMMANDS = {
+    "quickstart": "The whole story on the embedded policy: evaluate, train, evaluate again, report.",
+    "score": "Score the completions in a file.",
+    "evaluate": "Measure a policy on a task.",
+    "compare": "Compare two evaluations, problem by problem.",
+    "sft": "Fine-tune a model on worked solutions.",
+    "grpo": "Train a policy by GRPO on the verdicts of a verifier or the ratings of a reward model.",
+    "train-reward-model": "Train a reward model on preference pairs.",
+    "evaluate-reward-model": "Measure a reward model on preference pairs.",
+}
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def make_app() -> App:
+    """The command line as cyclopts sees it."""
+    app = App(
+        name="markscheme",
+        version=__version__,
+        help="Score mathematics, train on the scores, measure what changed.",
+    )
+    for name, help_text in COMMANDS.items():
+        function = name.replace("-", "_")
+        app.command(f"markscheme.commands.{function}:{function}", name=name, help=help_text)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command. Bad input ends in one line on stderr and exit code 2."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(tokens))
+
+
+def run(tokens: list[str]) -> int:
+    """Runs a command and returns its exit code."""
+    warnings.showwarning = _print_warning
+    app = make_app()
+    try:
+        app.config = _settings_file(tokens)
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except (CycloptsError, ValueError, OSError) as error:
+        return _complain(error)
+    try:
+        result = command(*bound.args, **bound.kwargs)
+    except (InputError, GoldError, OSError) as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _settings_file(tokens: list[str]) -> tuple[Toml, ...]:
+    """`--config FILE.toml`: the options of the command, which the command line overrules."""
+    for position, token in enumerate(tokens):
+        name, equals, value = token.partition("=")
+        if name == "--config":
+            path = Path(value if equals else "".join(tokens[position + 1 : position + 2]))
+            if not path.is_file():
+                raise InputError(f"--config {path}: no such file")
+            return (Toml(path, must_exist=True, use_commands_as_keys=False),)
+    return ()
+
+
+def _complain(error: Exception) -> int:
+    message = " ".join(str(error).split())
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"markscheme: {message}")
+    return USAGE_ERROR
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"markscheme: warning: {message}", file=sys.stderr)

@@ -1,0 +1,54 @@
+"""`markscheme compare`: what changed between two evaluations."""
+
+from pathlib import Path
+
+from rich.table import Table
+
+from markscheme.benchmarks.compare import Comparison
+from markscheme.benchmarks.compare import compare as compare_evaluations
+from markscheme.benchmarks.outcomes import load_evaluation
+from markscheme.benchmarks.report import headline, write_report
+from markscheme.commands.shared import console
+
+
+def compare(before: Path, after: Path, /, *, out: Path | None = None, title: str = "Before and after") -> None:
+    """Compare two evaluations of the same problems, problem by problem.
+
+    Parameters
+    ----------
+    before
+        Folder of an evaluation.
+    after
+        Folder of another one.
+    out
+        Folder for report.html, comparison.json and the pictures; without it nothing is written.
+    title
+        Heading of the report.
+    """
+    comparison = compare_evaluations(load_evaluation(before), load_evaluation(after))
+    print_comparison(comparison)
+    if out is not None:
+        report = write_report(comparison, out, title)
+        console.print(f"report: {report}")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The paired table, and what it says in one sentence."""
+    table = Table()
+    table.add_column(f"n = {len(comparison.before.outcomes)}")
+    for heading in ("before", "after", "change in points", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for change in comparison.changes:
+        difference = change.difference
+        table.add_row(
+            change.metric,
+            f"{change.before:.3f}",
+            f"{change.after:.3f}",
+            f"{100 * difference.mean:+.1f}",
+            f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
+        )
+    guess = comparison.constant_guess
+    floor = f"{guess.accuracy:.3f}"
+    table.add_row(f"floor: always {guess.answer[:20]}", floor, floor, "", "", style="dim")
+    console.print(table)
+    console.print(headline(comparison))

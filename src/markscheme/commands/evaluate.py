@@ -1,0 +1,108 @@
+"""`markscheme evaluate`: measure a policy on a task."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
+from markscheme.benchmarks.evaluate import evaluate as run_evaluation
+from markscheme.benchmarks.tasks import task_problems
+from markscheme.commands.shared import console, prompt_format, scorer_by_name
+from markscheme.models import EMBEDDED, fingerprint, load_policy
+from markscheme.progress import progress_bar
+from markscheme.torch_engine import TorchEngine
+
+ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
+
+
+def evaluate(
+    *,
+    task: str,
+    out: Path,
+    model: str = EMBEDDED,
+    revision: str | None = None,
+    split: str = "test",
+    data: Path | None = None,
+    limit: int | None = None,
+    difficulty: int = 4,
+    problem_seed: int = 0,
+    scorer: str = "math",
+    lenient: bool = False,
+    instruction: str | None = None,
+    dtype: str = "float32",
+    config: Path | None = None,
+    settings: Annotated[EvaluationConfig | None, Parameter(name="*")] = None,
+) -> None:
+    """Measure a policy on a task; run again, it generates only what is missing.
+
+    Parameters
+    ----------
+    task
+        gsm8k, math, math500, cmath, generated, or a .jsonl[.gz] file with question and gold.
+    out
+        Folder for records, scores and summary.
+    model
+        "embedded", a model folder, or a hub id.
+    revision
+        Commit of a hub model.
+    split
+        train, dev, test; the generated task also has sft and unseen.
+    data
+        Local file or folder to read the task from instead of the hub.
+    limit
+        The first so many problems only.
+    difficulty
+        Of generated problems, 1 to 5.
+    problem_seed
+        Of generated problems: another seed gives other problems.
+    scorer
+        math, gsm8k or cmath.
+    lenient
+        Without a stated answer, take the last number of the last line.
+    instruction
+        Follows each question; by default the task's own.
+    dtype
+        float32, bfloat16 or float16.
+    config
+        TOML file of options.
+    """
+    settings = settings or EvaluationConfig()
+    judge = scorer_by_name(scorer, lenient)
+    problems = task_problems(task, split, data=data, limit=limit, difficulty=difficulty, seed=problem_seed)
+    policy, tokenizer = load_policy(model, revision, dtype)
+    total = len(problems) * len(settings.completions_per_problem())
+    with progress_bar(console, "completions", total) as bar:
+        evaluation = run_evaluation(
+            TorchEngine(policy, tokenizer),
+            judge,
+            problems,
+            tokenizer,
+            prompt_format(task, instruction),
+            settings,
+            out,
+            fingerprint=fingerprint(policy, tokenizer),
+            progress=lambda stage, done, _: bar.update(done, stage),
+        )
+    print_evaluation(evaluation, f"{model} on {task}")
+    console.print(f"in {out}: summary.json, scores.jsonl, records.jsonl")
+
+
+def print_evaluation(evaluation: Evaluation, title: str) -> None:
+    """The figures with their intervals, and the floor beside them."""
+    summary = evaluation.summary
+    table = Table(title=f"{title}, n = {summary['num_problems']}", title_justify="left")
+    table.add_column("")
+    table.add_column("accuracy", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, metric in summary["metrics"].items():
+        table.add_row(name, f"{metric['value']:.3f}", f"{metric['low']:.3f} to {metric['high']:.3f}")
+    guess = summary["constant_guess"]
+    table.add_row(f"floor: always {guess['answer'][:20]}", f"{guess['accuracy']:.3f}", "", style="dim")
+    console.print(table)
+    for kind, counts in summary["counts"].items():
+        if counts["completions"]:
+            mean = f"{counts['mean_completion_tokens']:.0f} tokens on average"
+            endings = ", ".join(f"{label} {counts[name]}" for name, label in ENDINGS.items())
+            console.print(f"{kind}: {counts['completions']} completions of {mean}; {endings}")

@@ -1,0 +1,106 @@
+"""`markscheme sft`: fine-tune a model on worked solutions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from markscheme.benchmarks.tasks import task_problems
+from markscheme.commands.shared import console, prompt_format
+from markscheme.files import InputError
+from markscheme.grpo.baselines.sft import SFTConfig, train_sft
+from markscheme.grpo.pack import TokenSequence
+from markscheme.models import EMBEDDED, fingerprint, load_policy, save_policy
+from markscheme.problems import Problem
+from markscheme.progress import progress_bar
+from markscheme.prompting import PromptFormat
+from markscheme.run_log import RunLog
+
+
+def sft(
+    *,
+    task: str,
+    out: Path,
+    model: str = EMBEDDED,
+    revision: str | None = None,
+    split: str = "train",
+    data: Path | None = None,
+    limit: int | None = None,
+    difficulty: int = 4,
+    instruction: str | None = None,
+    config: Path | None = None,
+    settings: Annotated[SFTConfig | None, Parameter(name="*")] = None,
+) -> None:
+    """Fine-tune a model on the worked solutions of a task; killed and called again, it goes on.
+
+    Parameters
+    ----------
+    task
+        gsm8k, math, generated, or a .jsonl[.gz] file with question, gold and solution.
+    out
+        Run folder: config.toml, metrics.jsonl, checkpoints, and at the end policy.
+    model
+        "embedded", a model folder, or a hub id.
+    revision
+        Commit of a hub model.
+    split
+        Part of the task to train on.
+    data
+        Local file or folder to read the task from instead of the hub.
+    limit
+        The first so many problems only.
+    difficulty
+        Of generated problems, 1 to 5.
+    instruction
+        Follows each question; by default the task's own.
+    config
+        TOML file of options.
+    """
+    settings = settings or SFTConfig()
+    problems = task_problems(task, split, data=data, limit=limit, difficulty=difficulty)
+    policy, tokenizer = load_policy(model, revision)
+    form = prompt_format(task, instruction)
+    room = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    examples = sft_examples(problems, tokenizer, form, room)
+    record = {
+        "model": {"name": model, "fingerprint": fingerprint(policy, tokenizer)},
+        "task": {"name": task, "split": split, "problems": len(problems), "difficulty": difficulty},
+        "prompt_format": asdict(form),
+        "sft": asdict(settings),
+    }
+    log = RunLog(out, record)
+    with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
+        train_sft(policy, examples, settings, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))
+    save_policy(policy, tokenizer, out / "policy")
+    console.print(f"in {out}: policy, metrics.jsonl")
+
+
+def sft_examples(
+    problems: Sequence[Problem], tokenizer: Any, form: PromptFormat, room: int | None
+) -> list[TokenSequence]:
+    """Prompts and solutions as tokens, each solution ended by the tokenizer's end token.
+
+    Raises:
+        InputError: if the tokenizer has no end token, a problem has no solution or is longer than `room` tokens.
+    """
+    if tokenizer.eos_token_id is None:
+        raise InputError("the model's tokenizer has no end token, so a solution cannot be ended")
+    examples = []
+    for problem in problems:
+        if problem.solution is None:
+            raise InputError(
+                f"problem {problem.id} has no solution to learn from: give a file with a column 'solution'"
+            )
+        solution = tokenizer.encode(f" {problem.solution}", add_special_tokens=False)
+        example = TokenSequence(
+            prompt_ids=form.prompt_ids(problem.question, tokenizer),
+            completion_ids=(*solution, tokenizer.eos_token_id),
+        )
+        if room is not None and len(example) > room:
+            raise InputError(
+                f"problem {problem.id} has {len(example)} tokens, the model has {room} positions: leave it out"
+            )
+        examples.append(example)
+    return examples

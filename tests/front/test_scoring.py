@@ -1,0 +1,75 @@
+import json
+import math
+from typing import Any
+
+import pytest
+
+from markscheme.scoring import Outcome, Score, Scorer, StepScore
+from markscheme.verifiers import MathVerifier
+
+DECIDED = [Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER, Outcome.RATED]
+MISSING = [Outcome.UNDECIDED, Outcome.FAILED]
+
+
+@pytest.mark.parametrize("outcome", DECIDED)
+def test_a_decided_outcome_needs_a_value(outcome: Outcome) -> None:
+    assert Score(value=0.0, outcome=outcome).value == 0.0
+    with pytest.raises(ValueError, match="cannot have the value None"):
+        Score(value=None, outcome=outcome)
+
+
+@pytest.mark.parametrize("outcome", MISSING)
+def test_could_not_tell_is_never_a_number(outcome: Outcome) -> None:
+    assert Score(value=None, outcome=outcome).value is None
+    with pytest.raises(ValueError, match="cannot have the value 0"):
+        Score(value=0.0, outcome=outcome)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_is_finite(value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Score(value=value, outcome=Outcome.RATED)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "correct"),
+    [
+        (Outcome.CORRECT, True),
+        (Outcome.INCORRECT, False),
+        (Outcome.NO_ANSWER, False),
+        (Outcome.RATED, None),
+        (Outcome.UNDECIDED, None),
+        (Outcome.FAILED, None),
+    ],
+)
+def test_correct_is_none_without_a_verdict(outcome: Outcome, correct: bool | None) -> None:
+    assert Score(value=0.5 if outcome in DECIDED else None, outcome=outcome).correct is correct
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        Score(value=1.0, outcome=Outcome.CORRECT),
+        Score(value=None, outcome=Outcome.FAILED, evidence={"error": "server down"}),
+        Score(
+            value=0.25,
+            outcome=Outcome.RATED,
+            answer="😀 7",
+            steps=(StepScore(end=3, value=0.5), StepScore(end=9, value=0.25)),
+            parts={"rule": Score(value=0.0, outcome=Outcome.INCORRECT, answer="7")},
+            evidence={"tier": "number", "seconds": 0.1},
+        ),
+    ],
+)
+def test_json_round_trip(score: Score) -> None:
+    record: dict[str, Any] = json.loads(json.dumps(score.to_dict()))
+    assert Score.from_dict(record) == score
+
+
+def test_empty_fields_are_not_written() -> None:
+    assert Score(value=1.0, outcome=Outcome.CORRECT).to_dict() == {"value": 1.0, "outcome": "correct"}
+
+
+def test_whatever_has_name_version_and_score_is_a_scorer() -> None:
+    assert isinstance(MathVerifier(), Scorer)
+    assert not isinstance(object(), Scorer)
