@@ -138,7 +138,9 @@ def train_grpo(
         metrics = _rollout_metrics(groups_PG, advantages_PG)
         rate = learning_rate_share(step, config.steps, config.warmup_steps, config.decay_share)
         metrics["learning_rate"] = config.learning_rate * rate
-        metrics |= _update(policy, reference, optimizer, groups_PG, advantages_PG, metrics["learning_rate"], config)
+        metrics |= update_policy(
+            policy, reference, optimizer, groups_PG, advantages_PG, metrics["learning_rate"], config
+        )
         generator.load_weights(policy.state_dict().items())
         clock.append(time.process_time())
         done = step + 1
@@ -155,7 +157,7 @@ def train_grpo(
         on_step(done, metrics)
 
 
-def _update(
+def update_policy(
     policy: PreTrainedModel,
     reference: PreTrainedModel | None,
     optimizer: Optimizer,

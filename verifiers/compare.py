@@ -154,7 +154,7 @@ def _equal_words(a: Reading, g: Reading) -> bool | None:
     if choices[0] and choices[1]:
         letters = [choice[1] or choice[2] for choice in choices if choice]
         return letters[0] == letters[1]
-    if a.words == g.words and a.worded and g.worded:
+    if a.words == g.words and (a.worded or g.worded):
         return True
     if _is_prose(a) or _is_prose(g):
         return a.words == g.words

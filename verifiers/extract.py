@@ -17,7 +17,8 @@ _BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*|\\.|[{}]", re.DOTALL)
 _BOX_WITHOUT_BRACES = re.compile(r"[^\s${}\\]+")
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _ANSWER_IS = re.compile(
-    r"\banswer\b[*_ ]{0,4}(?:to (?:the|this) (?:question|problem) )?(?:is|was|are|=|would be|must be|should be|:)"
+    r"\banswer\b[*_ ]{0,4}(?:to (?:the|this) (?:question|problem) )?"
+    r"(?:(?:is|was|are|would be|must be|should be)(?![a-zA-Z])|[:=])"
     r"|答案(?:应该|应)?(?:是|为|：|:)",
     re.IGNORECASE,
 )
@@ -128,7 +129,7 @@ def hash_lines(text: str) -> list[Statement]:
         if answer.startswith("####") and not answer.startswith("#####"):
             answer = answer[4:].strip()
             is_last = position + len(line.rstrip()) >= end_of_text
-            if answer and (is_last or exact_number(answer) is not None):
+            if answer and (is_last or exact_number(answer.lstrip("$ ")) is not None):
                 end = position + len(line.rstrip())
                 found.append(Statement(answer=answer, kind=AnswerKind.HASHES, start=position, end=end))
         position += len(line)
@@ -178,21 +179,21 @@ def _last_sentence(text: str) -> Statement | None:
         anchor = max(_ANSWER_IS.finditer(text), key=re.Match.start, default=None)
     if anchor is None:
         return None
+    text = text[: anchor.end() + _LONGEST_SENTENCE_CHARS]
     start = anchor.end()
-    rest = text[start : start + _LONGEST_SENTENCE_CHARS]
-    if _NEGATION.match(rest):
+    if _NEGATION.match(text, start):
         return None
-    adverb = _ADVERB.match(rest)
-    rest = rest[adverb.end() :] if adverb else rest
-    rest = rest.lstrip(" \t\n*_:：")
-    span = _MATH_SPAN.match(rest)
-    end_of_sentence = _SENTENCE_END.search(rest)
-    sentence = rest[: end_of_sentence.start()] if end_of_sentence else rest
-    if span and span.end() >= len(sentence.rstrip(" *_,;")):
-        sentence = next(group for group in span.groups() if group)
-    return Statement(
-        answer=sentence.strip(" \t*_,;"), kind=AnswerKind.SENTENCE, start=anchor.start(), end=start + len(rest)
-    )
+    if adverb := _ADVERB.match(text, start):
+        start = adverb.end()
+    start += len(text[start:]) - len(text[start:].lstrip(" \t\n*_:："))
+    end_of_sentence = _SENTENCE_END.search(text, start)
+    end = end_of_sentence.start() if end_of_sentence else len(text)
+    answer = text[start:end].strip(" \t*_,;")
+    span = _MATH_SPAN.match(text, start)
+    if span and span.end() >= start + len(answer):  # a dot inside a formula ends no sentence
+        end = span.end()
+        answer = next(group for group in span.groups() if group)
+    return Statement(answer=answer, kind=AnswerKind.SENTENCE, start=anchor.start(), end=end)
 
 
 def _from_last_line(text: str) -> Statement | None:

@@ -31,9 +31,14 @@ _UNITS = {
     "degree": "deg", "unit": "", "point": "", "percent": "",
 }  # fmt: skip
 _NO_UNITS = frozenset(
-    "and or not a p am pm i e pi mod hundred thousand million billion dozen factorial squared cubed".split()  # noqa: SIM905
+    {"and", "or", "not", "am", "pm", "i", "e", "pi", "mod", "squared", "cubed", "factorial"}
+    | {"hundred", "thousand", "million", "billion", "dozen"}
 )
 """Words and letters behind a number that change what it is."""
+_FUNCTION_NAMES = frozenset(
+    {"sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "log", "exp", "sqrt", "frac"}
+    | {"mod", "gcd", "lcm", "max", "min", "and", "cup", "cap"}
+)
 _UNIT_OF_WORD = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
 _UNIT_WORD = "|".join(sorted((word for word in _UNIT_OF_WORD if len(word) > 1), key=len, reverse=True))
 _PLAIN_UNIT = re.compile(
@@ -49,7 +54,7 @@ _TEXT_COMMAND = re.compile(
 )
 _DROPPED_COMMAND = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|limits|quad|qquad|bigl?|bigr|Bigl?|Bigr|rm|bf|hfill|newline)(?![a-zA-Z])"
-    r"|(?<!\\)\\[!,;:> ]|~"
+    r"|(?<!\\)\\[!,;:> ()\[\]]|~"
 )
 _FRACTION_COMMAND = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))")
@@ -111,7 +116,7 @@ class Reading:
 def read(answer: str) -> Reading:
     r"""Reads an answer of at most MAX_ANSWER_CHARS.
 
-    >>> read(r"$10{,}080 \\text{ cm}^2$.")
+    >>> read(r"$10{,}080 \text{ cm}^2$.")
     Reading(text='10080', unit='cm^2', base=None, percent=False, worded=False)
     """
     text = unwrap(answer.translate(_UNICODE))
@@ -140,9 +145,9 @@ def unwrap(text: str) -> str:
     r"""Takes off what surrounds an answer: white space, dollar signs, \(...\), boxes, bold marks, a trailing dot."""
     for _ in range(8):
         before = text
-        text = text.strip().strip("*").rstrip(".,;:").strip()
+        text = text.strip().rstrip(".,;:").rstrip()
         text = text.removesuffix(r"\\").rstrip()
-        for left, right in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("`", "`")):
+        for left, right in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("`", "`"), ("**", "**")):
             if len(text) >= len(left) + len(right) and text.startswith(left) and text.endswith(right):
                 text = text[len(left) : len(text) - len(right)]
         for box in (r"\boxed", r"\fbox"):
@@ -172,18 +177,17 @@ def _closing_brace(text: str) -> int:
 
 def _split_unit(text: str) -> tuple[str, str]:
     """(text without its unit, the unit if it is one of those we know)."""
-    currency = text.lstrip("-").startswith((r"\$", "$", "€", "£", "¥"))
-    text = text.replace(r"\$", "").replace("$", "")
-    text = text.lstrip("€£¥")
+    in_dollars = text.lstrip("-").startswith((r"\$", "$")) and text.count("$") == 1  # two enclose a formula
+    text = text.replace(r"\$", "").replace("$", "").lstrip("€£¥")
     if re.search(r"\^\{?\\circ\}?\s*$", text) and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
         return re.sub(r"\^\{?\\circ\}?\s*$", "", text).rstrip(), "degree"
     match = _TEXT_UNIT.search(text) or _PLAIN_UNIT.search(text) or _PLAIN_WORDS.search(text)
-    words = set(re.findall(r"[a-z]+", match[1].casefold())) if match else set()
+    words = set(re.findall(r"[a-z]+", match[1].casefold().replace(".", ""))) if match else set()
     if match and match.start() > 0 and words and not words & (_NO_UNITS | _FUNCTION_NAMES):
         body = text[: match.start()].rstrip(" ,")
         if not body.endswith((r"\text", "=", "+", "-")) and re.search(r"[0-9a-zA-Z})]$", body):
             return body, _known_unit(match[1], match[2] or "")
-    return text, "dollar" if currency else ""
+    return text, "dollar" if in_dollars else ""
 
 
 def _known_unit(words: str, power: str) -> str:
@@ -235,11 +239,11 @@ def _fractions_and_roots(text: str) -> str:
 
 
 def _without_needless_space(text: str) -> str:
-    r"""White space stays, as one blank, where it parts two words or numbers: "\pi r", "1 2", but not "x + 1", "2 x"."""
+    r"""White space stays, as one blank, between two letters or two digits: "\pi r", "1 2", but not "x + 1", "2 x"."""
 
     def blank(match: re.Match[str]) -> str:
         before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
-        return " " if before.isalnum() and after.isalnum() and not (before.isdigit() and after.isalpha()) else ""
+        return " " if (before.isalpha() and after.isalpha()) or (before.isdigit() and after.isdigit()) else ""
 
     text = text.strip()
     return _SPACE.sub(blank, text)
@@ -248,11 +252,6 @@ def _without_needless_space(text: str) -> str:
 def _split_base(text: str) -> tuple[str, int | None]:
     match = _BASE.match(text)
     return (match[1], int(match[2])) if match else (text, None)
-
-
-_FUNCTION_NAMES = frozenset(
-    "sin,cos,tan,cot,sec,csc,log,exp,sqrt,frac,arcsin,arccos,arctan,mod,gcd,lcm,max,min,and,cup,cap".split(",")  # noqa: SIM905
-)
 
 
 def holds_word(text: str) -> bool:
@@ -264,7 +263,7 @@ def holds_word(text: str) -> bool:
 def exact_number(text: str) -> Fraction | None:
     r"""The value of a canonical numeral: integer, decimal, fraction, mixed, repeating or scientific; else None.
 
-    >>> exact_number(r"-1\\frac{1}{2}"), exact_number(r"0.1\\overline{6}"), exact_number("two")
+    >>> exact_number(r"-1\frac{1}{2}"), exact_number(r"0.1\overline{6}"), exact_number("two")
     (Fraction(-3, 2), Fraction(1, 6), None)
     """
     if len(text) > MAX_NUMBER_CHARS:
@@ -272,7 +271,7 @@ def exact_number(text: str) -> Fraction | None:
     unsigned = text.replace(" ", "") if not re.search(r"[0-9] [0-9]", text) else text
     negative = unsigned.startswith("-")
     unsigned = unsigned.removeprefix("-").removeprefix("+") if negative else unsigned.removeprefix("+")
-    if _THOUSANDS.match(unsigned):
+    if _THOUSANDS.fullmatch(unsigned.partition(".")[0]):
         unsigned = unsigned.replace(",", "")
     try:
         value = _unsigned_number(unsigned)

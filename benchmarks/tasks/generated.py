@@ -24,7 +24,7 @@ PARTS_PERCENT = {"sft": 50, "train": 30, "dev": 10, "test": 10}
 SPLITS = (*PARTS_PERCENT, "unseen")
 
 MIN_NUMBER = 2  # "1 apples" would not read well
-MAX_NUMBER = 999
+MAX_NUMBER = 300
 MAX_TRIES = 20_000  # draws without a new problem, after which a part counts as used up
 
 NAMES = (
@@ -52,11 +52,11 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    1: Difficulty(1, 1, 20, 4),
+    1: Difficulty(1, 1, 30, 5),
     2: Difficulty(1, 2, 30, 5),
-    3: Difficulty(2, 3, 40, 6),
-    4: Difficulty(2, 4, 60, 9),
-    5: Difficulty(3, 5, 90, 9),
+    3: Difficulty(2, 3, 30, 5),
+    4: Difficulty(3, 4, 30, 5),
+    5: Difficulty(4, 6, 30, 5),
 }
 
 

@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,21 @@ def column(record: Mapping[str, Any], name: str, where: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a whole file or nothing: into a neighbour first, which then takes its place."""
+    _write_whole(path, [text])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a file line by line as they come, whole or not at all."""
+    _write_whole(path, (f"{line}\n" for line in lines))
+
+
+def _write_whole(path: Path, pieces: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

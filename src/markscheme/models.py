@@ -46,7 +46,8 @@ def load_policy(
     finally:
         if progress_bar_was_on:
             transformers.utils.logging.enable_progress_bar()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+    torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")  # the model's own `to` is untyped
+    return model, tokenizer
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -58,7 +58,7 @@ def work(task):
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerPool]:
     (tmp_path / "work_for_tests.py").write_text(WORK)
     monkeypatch.syspath_prepend(tmp_path)
-    with WorkerPool(function="work_for_tests:work", processes=2, deadline_s=2.0, memory_limit_mb=512) as pool:
+    with WorkerPool(function="work_for_tests:work", processes=2, deadline_s=3.0, memory_limit_mb=512) as pool:
         yield pool
 
 
@@ -97,16 +97,16 @@ def test_messages_say_what_happened(pool: WorkerPool) -> None:
     assert memory.message == "out of memory"
     assert exit_.message == "ended with code 3"
     assert raised.message == "ValueError: so"
-    assert late.message == "no result after 2.0 s"
+    assert late.message == "no result after 3.0 s"
 
 
 def test_the_deadline_does_not_count_queueing(pool: WorkerPool) -> None:
-    # Six naps of 0.8 s on two workers: the last pair starts after 1.6 s, and ends after the deadline of 2 s.
-    assert {result.status for result in pool.run([["sleep", 0.8]] * 6)} == {WorkerStatus.DONE}
+    # Six naps of 1.2 s on two workers: the last pair ends after 3.6 s, the deadline is 3 s.
+    assert {result.status for result in pool.run([["sleep", 1.2]] * 6)} == {WorkerStatus.DONE}
 
 
 def test_workers_are_kept_and_replaced(pool: WorkerPool) -> None:
-    one_worker = WorkerPool(function=pool.function, processes=1, deadline_s=1.0)
+    one_worker = WorkerPool(function=pool.function, processes=1, deadline_s=3.0)
     first, second = (one_worker.run([["pid", 0]])[0].value for _ in range(2))
     assert first == second
     assert one_worker.run([["loop", 0]])[0].status is WorkerStatus.TIMED_OUT
@@ -165,7 +165,7 @@ def test_a_forked_child_has_workers_of_its_own(pool: WorkerPool) -> None:
 def test_a_pickled_pool_is_its_settings(pool: WorkerPool) -> None:
     pool.run([["echo", 1]])
     copy = pickle.loads(pickle.dumps(pool))
-    assert (copy.function, copy.processes, copy.deadline_s, copy.memory_limit_mb) == (pool.function, 2, 2.0, 512)
+    assert (copy.function, copy.processes, copy.deadline_s, copy.memory_limit_mb) == (pool.function, 2, 3.0, 512)
     assert copy.run([["echo", 2]])[0].value == 2
     copy.close()
 

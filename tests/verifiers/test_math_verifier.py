@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +138,23 @@ def test_importing_the_verifiers_loads_neither_sympy_nor_torch() -> None:
     script = "import markscheme.verifiers, sys; print({'sympy', 'math_verify', 'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_no_text_of_a_model_is_executed(tmp_path: Path, lenient: bool) -> None:
+    trace = tmp_path / "trace"
+    code = f"__import__('pathlib').Path('{trace}').touch()"
+    payloads = [code, f"exec({code!r})", f"(lambda: {code})()", f"[{code} for x in [1]]", f"S({code!r})"]
+    wrappings = [
+        r"\boxed{%s}",
+        r"\boxed{x = %s}",
+        r"\boxed{\text{%s}}",
+        "#### %s",
+        "The answer is %s",
+        "<answer>%s</answer>",
+    ]
+    samples = [sample(wrapping % payload, "7") for wrapping in wrappings for payload in payloads]
+    samples += [sample(r"\boxed{7+x}", payload) for payload in payloads]
+    scores = MathVerifier(lenient=lenient, deadline_s=20.0).score(samples)
+    assert not trace.exists()
+    assert not any(score.value for score in scores)

@@ -1,0 +1,180 @@
+"""Training a reward model from preference pairs (Ouyang et al. 2022, arXiv:2203.02155, section 3.5)."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from markscheme.checkpoint import load_checkpoint, save_checkpoint
+from markscheme.files import InputError
+from markscheme.reward_models.evaluation import PairEvaluation, credit, evaluate_rewards
+from markscheme.reward_models.loss import bradley_terry_loss
+from markscheme.reward_models.model import RewardNetwork, micro_batches
+from markscheme.reward_models.preferences import PreferencePair, split_pairs
+from markscheme.run_log import RunLog
+from markscheme.schedule import batch_indices, learning_rate_share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardModelConfig:
+    """Settings of reward model training."""
+
+    learning_rate: float = 1e-5
+    """The peak, after the warm-up."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's memory of gradients and of their squares."""
+    weight_decay: float = 0.0
+    """AdamW's, on every weight."""
+    warmup_steps: int = 20
+    """The learning rate rises linearly over these steps."""
+    decay_share: float = 0.4
+    """The learning rate falls linearly to 0 over this last share of the steps."""
+    batch_size: int = 32
+    """Pairs in an optimizer step."""
+    epochs: float = 1.0
+    """Passes over the training pairs. Reward models overfit beyond one (Ouyang et al. 2022, appendix C.2)."""
+    token_budget: int = 16_384
+    """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
+    max_grad_norm: float = 1.0
+    """A longer gradient is shortened to this."""
+    held_out_share: float = 0.1
+    """Share of the questions that is kept out of training, to measure accuracy, centre and spread."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    log_every: int = 10
+    """Steps between lines of metrics."""
+    seed: int = 0
+    """Decides the order of the pairs."""
+
+    def __post_init__(self) -> None:
+        positive = (
+            *("learning_rate", "batch_size", "epochs", "token_budget"),
+            *("max_grad_norm", "checkpoint_every", "log_every"),
+        )
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"decay_share must be 0 to 1, got {self.decay_share}")
+        if not 0 < self.held_out_share < 1:
+            raise ValueError(f"held_out_share must be above 0 and below 1, got {self.held_out_share}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EncodedPair:
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+    weight: float
+
+    def padded_tokens(self) -> int:
+        """What the pair takes in a micro-batch."""
+        return 2 * max(len(self.chosen), len(self.rejected))
+
+
+def train_reward_model(
+    network: RewardNetwork,
+    pairs: Sequence[PreferencePair],
+    config: RewardModelConfig,
+    log: RunLog,
+    on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+) -> PairEvaluation:
+    """Trains `network` in place; goes on from the run folder's last checkpoint.
+
+    Afterwards its centre and spread are those of the held-out rewards, and the held-out accuracy is returned.
+    `on_step` is told (steps done, steps in all, loss).
+
+    Raises:
+        InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
+    """
+    train_pairs, held_out_pairs = split_pairs(pairs, config.held_out_share)
+    examples = [_encode(network, pair) for pair in train_pairs]
+    held_out = [_encode(network, pair) for pair in held_out_pairs]
+    _check_lengths(network, [*examples, *held_out])
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+    num_steps = max(1, int(len(examples) * config.epochs / config.batch_size))
+    checkpoints = log.folder / "checkpoints"
+    first_step, head = load_checkpoint(checkpoints, network.trunk, optimizer)
+    if head is not None:
+        network.head.data.copy_(head)
+    log.rewind(first_step)
+    for step in range(first_step, num_steps):
+        started = time.process_time()
+        batch = [examples[index] for index in batch_indices(len(examples), config.batch_size, step, config.seed)]
+        loss, accuracy, margin = _backward(network, batch, config.token_budget)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} at step {step + 1}: lower learning_rate")
+        grad_norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
+        rate = config.learning_rate * learning_rate_share(step, num_steps, config.warmup_steps, config.decay_share)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad()
+        done = step + 1
+        if done % config.log_every == 0 or done == num_steps:
+            metrics = {
+                "loss": loss,
+                "accuracy": accuracy,
+                "margin": margin,
+                "grad_norm": float(grad_norm),
+                "learning_rate": rate,
+            }
+            log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
+        if done % config.checkpoint_every == 0 or done == num_steps:
+            save_checkpoint(checkpoints, done, network.trunk, optimizer, extra=network.head.detach())
+        on_step(done, num_steps, loss)
+    return _measure(network, held_out_pairs, held_out, config.token_budget)
+
+
+def _backward(network: RewardNetwork, batch: Sequence[_EncodedPair], token_budget: int) -> tuple[float, float, float]:
+    """Adds the gradient of the batch's loss; returns the loss, the accuracy and the mean margin of the batch."""
+    total_weight = sum(pair.weight for pair in batch)
+    loss, margins = 0.0, []
+    for indices in micro_batches([pair.padded_tokens() for pair in batch], token_budget):
+        micro_batch = [batch[index] for index in indices]
+        both = [pair.chosen for pair in micro_batch] + [pair.rejected for pair in micro_batch]
+        chosen_B, rejected_B = network.read(both).chunk(2)
+        weights_B = torch.tensor([pair.weight for pair in micro_batch], device=chosen_B.device)
+        share = weights_B.sum() / total_weight
+        micro_loss = bradley_terry_loss(chosen_B, rejected_B, weights_B) * share
+        micro_loss.backward()
+        loss += float(micro_loss.detach())
+        margins += (chosen_B - rejected_B).detach().tolist()
+    accuracy = statistics.fmean(credit(margin, 0.0) for margin in margins)
+    return loss, accuracy, statistics.fmean(margins)
+
+
+def _measure(
+    network: RewardNetwork, pairs: Sequence[PreferencePair], encoded: Sequence[_EncodedPair], token_budget: int
+) -> PairEvaluation:
+    """Sets centre and spread from held-out pairs, and evaluates on them."""
+    chosen = network.rewards([pair.chosen for pair in encoded], token_budget)
+    rejected = network.rewards([pair.rejected for pair in encoded], token_budget)
+    network.centre = statistics.fmean(chosen + rejected)
+    network.spread = statistics.pstdev(chosen + rejected) or 1.0  # rewards that are all the same stay the same
+    return evaluate_rewards(pairs, chosen, rejected)
+
+
+def _encode(network: RewardNetwork, pair: PreferencePair) -> _EncodedPair:
+    return _EncodedPair(
+        chosen=network.encode(pair.prompt, pair.chosen),
+        rejected=network.encode(pair.prompt, pair.rejected),
+        weight=pair.weight,
+    )
+
+
+def _check_lengths(network: RewardNetwork, encoded: Sequence[_EncodedPair]) -> None:
+    over_long = [pair for pair in encoded if not (network.fits(pair.chosen) and network.fits(pair.rejected))]
+    if over_long:
+        longest = max(pair.padded_tokens() for pair in over_long) // 2
+        raise InputError(
+            f"{len(over_long)} of {len(encoded)} pairs are longer than the model's {network.max_tokens} tokens "
+            f"(the longest has {longest}): leave them out, or take a model with a longer context"
+        )

@@ -1,0 +1,181 @@
+"""The whole story on the embedded policy: evaluate, train by GRPO on a verifier's verdicts, evaluate again, report."""
+
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from markscheme.benchmarks.compare import Comparison, compare
+from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, evaluate
+from markscheme.benchmarks.report import write_report
+from markscheme.benchmarks.tasks.generated import generated_problems
+from markscheme.files import InputError, write_json
+from markscheme.grpo.training import GRPOConfig, train_grpo
+from markscheme.models import EMBEDDED, fingerprint, load_policy, save_policy
+from markscheme.problems import Problem
+from markscheme.progress import progress_bar
+from markscheme.prompting import PromptFormat
+from markscheme.run_log import RunLog
+from markscheme.torch_engine import TorchEngine
+from markscheme.verifiers import MathVerifier
+
+METRICS = ("greedy", "pass@1", "pass@8", "maj@8")
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickstartConfig:
+    """What the quickstart does; the training settings were chosen on the dev part."""
+
+    seed: int = 0
+    """Of everything: test problems, rollouts, samples. Another seed is another run on other test problems."""
+    difficulty: int = 4
+    """Of the generated problems."""
+    num_test: int = 500
+    num_dev: int = 200
+    max_completion_tokens: int = 100
+    steps: int = 100
+    prompts_per_step: int = 32
+    group_size: int = 8
+    learning_rate: float = 4e-4
+
+    def __post_init__(self) -> None:
+        for name in ("num_test", "num_dev", "steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def grpo(self) -> GRPOConfig:
+        return GRPOConfig(
+            steps=self.steps,
+            prompts_per_step=self.prompts_per_step,
+            group_size=self.group_size,
+            learning_rate=self.learning_rate,
+            warmup_steps=10,
+            max_completion_tokens=self.max_completion_tokens,
+            seed=self.seed,
+        )
+
+
+def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Mapping[str, Any]:
+    """Runs what is missing of the story in the folder `out`, and returns what `summary.json` holds.
+
+    Raises:
+        InputError: if `out` holds another run.
+    """
+    policy, tokenizer = load_policy(EMBEDDED)
+    form = PromptFormat(instruction="")
+    record = {"model": fingerprint(policy, tokenizer), "quickstart": asdict(config)}
+    RunLog(out, record)  # refuses a folder of another run
+    scorer = MathVerifier()
+    engine = TorchEngine(policy, tokenizer)
+    test = _problems("test", config.num_test, config)
+
+    def measured(name: str, title: str) -> Evaluation:
+        settings = EvaluationConfig(num_samples=8, max_completion_tokens=config.max_completion_tokens, seed=config.seed)
+        with progress_bar(console, title, len(test) * len(settings.completions_per_problem())) as bar:
+            return evaluate(
+                engine,
+                scorer,
+                test,
+                tokenizer,
+                form,
+                settings,
+                out / name,
+                fingerprint=fingerprint(policy, tokenizer),
+                progress=lambda stage, done, total: bar.update(done),
+            )
+
+    before = measured("before", "1/3 before  ")
+    log = RunLog(out / "grpo", {**record, "grpo": asdict(config.grpo())})
+    with progress_bar(console, "2/3 training", config.steps) as bar:
+        watch = _Watch()
+        train_grpo(
+            policy,
+            engine,
+            scorer,
+            _problems("train", config.steps * config.prompts_per_step, config),
+            lambda problem: form.prompt_ids(problem.question, tokenizer),
+            config.grpo(),
+            log,
+            _problems("dev", config.num_dev, config),
+            on_step=lambda done, metrics: bar.update(done, watch.note(metrics)),
+        )
+        bar.update(config.steps)
+    save_policy(policy, tokenizer, out / "policy")
+    after = measured("after", "3/3 after   ")
+
+    comparison = compare(before, after)
+    metrics = log.read("metrics.jsonl")
+    train_cpu_s = sum(
+        sum(value for name, value in line.items() if name != "step") for line in log.read("timings.jsonl")
+    )
+    summary = _summary(comparison, config, train_cpu_s)
+    write_report(
+        comparison,
+        out,
+        title="Quickstart: GRPO on generated word problems",
+        training_metrics=metrics,
+        provenance={
+            "policy": f"the embedded policy, fingerprint {record['model']}",
+            "task": f"generated, difficulty {config.difficulty}, test part, problem seed {config.seed}",
+            "reward": f"{scorer.name} verifier {scorer.version}",
+            "training": f"{config.steps} steps of {config.prompts_per_step} x {config.group_size} rollouts, "
+            f"{train_cpu_s:.0f} CPU-seconds, seed {config.seed}",
+            "command": f"markscheme quickstart --out {out} --seed {config.seed}",
+        },
+    )
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def reward_curve(rewards: Sequence[float], width: int = 40) -> str:
+    """The rewards of a run as one line of blocks, the lowest to the highest.
+
+    >>> reward_curve([0.1, 0.2, 0.3, 0.4], width=2)
+    '▁█'
+    """
+    bins = [rewards[len(rewards) * i // width : len(rewards) * (i + 1) // width] for i in range(width)]
+    means = [statistics.fmean(values) for values in bins if values]
+    low, span = min(means), (max(means) - min(means)) or 1.0
+    return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1))] for mean in means)
+
+
+class _Watch:
+    """What the training bar says: the reward, and the last accuracy on dev."""
+
+    def __init__(self) -> None:
+        self._dev = ""
+
+    def note(self, metrics: Mapping[str, Any]) -> str:
+        if "dev_accuracy" in metrics:
+            self._dev = f", dev accuracy {metrics['dev_accuracy']:.3f}"
+        return f"reward {metrics['reward']:.3f}{self._dev}"
+
+
+def _problems(split: str, count: int, config: QuickstartConfig) -> list[Problem]:
+    return list(itertools.islice(generated_problems(split, config.difficulty, config.seed), count))
+
+
+def _summary(comparison: Comparison, config: QuickstartConfig, train_cpu_s: float) -> dict[str, Any]:
+    changes = {change.metric: change for change in comparison.changes}
+    return {
+        "n": len(comparison.before.outcomes),
+        "seed": config.seed,
+        "floor": comparison.constant_guess.accuracy,
+        "before": {metric: changes[metric].before for metric in METRICS},
+        "after": {metric: changes[metric].after for metric in METRICS},
+        "paired": {
+            metric: {
+                "delta": changes[metric].difference.mean,
+                "low": changes[metric].difference.low,
+                "high": changes[metric].difference.high,
+            }
+            for metric in METRICS
+        },
+        "train_cpu_seconds": round(train_cpu_s, 1),
+        "steps": config.steps,
+    }

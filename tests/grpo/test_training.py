@@ -1,0 +1,280 @@
+"""The loop: its gradient against a plain one, its bookkeeping, and that it goes on bit by bit."""
+
+import dataclasses
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from markscheme.compose import as_scorer
+from markscheme.generation import Completion, FinishReason
+from markscheme.grpo.advantage import group_advantages
+from markscheme.grpo.rollout import Rollout, UnscoredError
+from markscheme.grpo.training import GRPOConfig, train_grpo, update_policy
+from markscheme.problems import Problem
+from markscheme.prompting import PromptFormat
+from markscheme.run_log import RunLog
+from markscheme.scoring import Outcome, Sample, Score
+from markscheme.torch_engine import TorchEngine
+
+PROBLEMS = [
+    Problem(id=f"p{i}", question=f"Mia has {i} eggs. How many eggs?", gold=str(i), source="test", split="train")
+    for i in range(20)
+]
+CONFIG = GRPOConfig(
+    steps=6,
+    prompts_per_step=3,
+    group_size=4,
+    learning_rate=1e-2,
+    max_completion_tokens=8,
+    checkpoint_every=2,
+    dev_every=3,
+)
+
+
+def digits(sample: Sample) -> float:
+    """A reward that a random model sometimes earns: the share of digits among what was written."""
+    return sum(character.isdigit() for character in sample.completion) / max(1, len(sample.completion))
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    config: GRPOConfig = CONFIG,
+    reward=digits,  # type: ignore[no-untyped-def]
+    on_step=lambda step, metrics: None,  # type: ignore[no-untyped-def]
+) -> list[dict[str, float]]:
+    log = RunLog(folder, {"grpo": dataclasses.asdict(config)})
+    form = PromptFormat(instruction="")
+    train_grpo(
+        model,
+        TorchEngine(model, tokenizer),
+        as_scorer(reward),
+        PROBLEMS,
+        lambda problem: form.prompt_ids(problem.question, tokenizer),
+        config,
+        log,
+        PROBLEMS[:4],
+        on_step,
+    )
+    return log.read()
+
+
+def rollout(completion_ids: Sequence[int], reward: float | None) -> Rollout:
+    outcome = Outcome.RATED if reward is not None else Outcome.FAILED
+    return Rollout(
+        problem=PROBLEMS[0],
+        prompt_ids=(5, 6, 7),
+        completion=Completion(
+            text="", ids=tuple(completion_ids), logprobs=(0.0,) * len(completion_ids), finish_reason=FinishReason.STOP
+        ),
+        score=Score(value=reward, outcome=outcome),
+    )
+
+
+GROUPS = [
+    [rollout([10, 11], 1.0), rollout([12, 13, 14, 15], 0.0), rollout([16], 0.0)],
+    [rollout([20], 1.0), rollout([21], 1.0), rollout([22], 1.0)],  # nothing to compare: never forwarded
+    [rollout([30, 31, 32], 0.5), rollout([33], None), rollout([34, 35], 0.0)],
+]
+
+
+def gradient_of(model: PreTrainedModel, config: GRPOConfig) -> torch.Tensor:
+    """The gradient that a step's update sees, caught where it is clipped."""
+    caught: list[torch.Tensor] = []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+
+    def catch(*_: object) -> None:
+        caught.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+
+    optimizer.register_step_pre_hook(catch)
+    advantages = [group_advantages([r.score.value for r in group]) for group in GROUPS]
+    update_policy(model, None, optimizer, GROUPS, advantages, 0.0, config)
+    return caught[0]
+
+
+def test_the_gradient_is_equation_3_written_plainly(tiny_model: PreTrainedModel) -> None:
+    config = GRPOConfig(max_grad_norm=1e9, token_budget=8)
+    total = torch.zeros(())
+    for group in GROUPS:
+        rewards = [r.score.value for r in group]
+        scored = [r for r in rewards if r is not None]
+        for one, advantage in zip(group, group_advantages(rewards), strict=True):
+            if one.score.value is None:
+                continue
+            ids = torch.tensor([one.prompt_ids + one.completion.ids])
+            logprobs = tiny_model(ids).logits[0, 2:-1].log_softmax(-1)
+            chosen = logprobs.gather(-1, torch.tensor(one.completion.ids)[:, None])[:, 0]
+            ratio = (chosen - chosen.detach()).exp()
+            total = total - (ratio * advantage).mean() / len(scored) / len(GROUPS)
+    total.backward()
+    expected = torch.cat([p.grad.flatten() for p in tiny_model.parameters() if p.grad is not None])
+    tiny_model.zero_grad()
+    torch.testing.assert_close(gradient_of(tiny_model, config), expected, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("token_budget", [1, 10, 4_096])
+def test_micro_batches_cannot_change_the_gradient(tiny_model: PreTrainedModel, token_budget: int) -> None:
+    whole = gradient_of(tiny_model, GRPOConfig(max_grad_norm=1e9, token_budget=100_000))
+    parts = gradient_of(tiny_model, GRPOConfig(max_grad_norm=1e9, token_budget=token_budget))
+    torch.testing.assert_close(parts, whole, atol=1e-7, rtol=1e-4)
+
+
+def test_groups_without_variance_are_never_forwarded(tiny_model: PreTrainedModel) -> None:
+    rows: list[int] = []
+    handle = tiny_model.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    gradient_of(tiny_model, GRPOConfig())
+    handle.remove()
+    assert sum(rows) == 3 + 2  # the first group, and the two scored ones of the last
+
+
+def test_an_on_policy_step_has_ratio_one(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    lines = [line for line in train(tiny_model, tokenizer, tmp_path / "run") if line["trained_completions"]]
+    assert lines
+    for line in lines:
+        assert line["clipped_share"] == 0
+        assert line["sampler_mismatch"] < 1e-5
+
+
+def test_it_learns(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, steps=25, prompts_per_step=8)
+    lines = train(tiny_model, tokenizer, tmp_path / "run", config)
+    assert sum(line["reward"] for line in lines[-5:]) > 3 * sum(line["reward"] for line in lines[:5])
+
+
+def test_the_kl_term_holds_the_policy_back(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    from markscheme.policy.make import make_model
+
+    moved = {}
+    for kl_coef in (1e-6, 10.0):
+        model = make_model(len(tokenizer), width=32, layers=2, seed=0)
+        config = dataclasses.replace(CONFIG, steps=8, kl_coef=kl_coef, updates_per_batch=2)
+        moved[kl_coef] = train(model, tokenizer, tmp_path / str(kl_coef), config)[-1]["kl"]
+    assert 0 <= moved[10.0] < 0.5 * moved[1e-6]
+
+
+def test_the_run_folder_tells_the_run(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    lines = train(tiny_model, tokenizer, tmp_path / "run")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "dev_accuracy" in line] == [3, 6]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "config.toml", "metrics.jsonl", "timings.jsonl", "completions.jsonl", "checkpoints",
+    }  # fmt: skip
+    table = RunLog(tmp_path / "run", {"grpo": dataclasses.asdict(CONFIG)}).read("completions.jsonl")
+    assert len(table) == 6 * 4
+    assert table[0].keys() >= {"question", "gold", "completion", "finish_reason", "score", "advantage"}
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000006"]
+
+
+class Interruption(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
+def test_an_interrupted_run_goes_on_bit_by_bit(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, stop_after: int
+) -> None:
+    from markscheme.policy.make import make_model
+
+    undisturbed = make_model(len(tokenizer), width=32, layers=2, seed=0)
+    config = dataclasses.replace(CONFIG, kl_coef=0.01, updates_per_batch=2)
+    train(undisturbed, tokenizer, tmp_path / "a", config)
+
+    def stop(step: int, metrics: object) -> None:
+        if step == stop_after:
+            raise Interruption
+
+    with pytest.raises(Interruption):
+        train(make_model(len(tokenizer), width=32, layers=2, seed=0), tokenizer, tmp_path / "b", config, on_step=stop)
+    resumed = make_model(len(tokenizer), width=32, layers=2, seed=0)
+    train(resumed, tokenizer, tmp_path / "b", config)
+
+    for name in ("metrics.jsonl", "completions.jsonl"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    for mine, theirs in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+KILLED_RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import torch
+torch.set_num_threads(1)
+from test_training import CONFIG, train
+from markscheme.policy.make import make_model, make_tokenizer
+tokenizer = make_tokenizer()
+model = make_model(len(tokenizer), width=32, layers=2, seed=0)
+train(model, tokenizer, Path(sys.argv[1]))
+torch.save(model.state_dict(), Path(sys.argv[1]) / "final.pt")
+"""
+
+
+def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path) -> None:
+    def command(folder: Path) -> list[str]:
+        return [sys.executable, "-c", KILLED_RUN, str(folder), str(Path(__file__).parent)]
+
+    subprocess.run(command(tmp_path / "calm"), check=True)
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(40):
+        process = subprocess.Popen(command(tmp_path / "killed"))
+        while process.poll() is None and not (tmp_path / "killed" / "metrics.jsonl").exists():
+            time.sleep(0.01)  # starting up takes most of the time: wait for the first step
+        time.sleep(rng.uniform(0, 0.6))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        if kills == 4:
+            subprocess.run(command(tmp_path / "killed"), check=True)
+            break
+    for name in ("metrics.jsonl", "completions.jsonl"):
+        assert (tmp_path / "calm" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    calm, killed = (torch.load(tmp_path / name / "final.pt") for name in ("calm", "killed"))
+    assert all(torch.equal(calm[name], killed[name]) for name in calm)
+    assert kills
+
+
+def test_unscored_completions_are_dropped_counted_and_stop_the_run(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    def sometimes(sample: Sample) -> float | None:
+        return None if sample.id == "p3" else digits(sample)
+
+    config = dataclasses.replace(CONFIG, prompts_per_step=10, steps=2)
+    with pytest.warns(UserWarning, match="could not be scored"):
+        lines = train(tiny_model, tokenizer, tmp_path / "some", config, sometimes)
+    assert 0.1 in {line["unscored_share"] for line in lines}
+    with pytest.raises(UnscoredError, match=r"12 of 12 completions could not be scored, such as p\d+: undecided"):
+        train(tiny_model, tokenizer, tmp_path / "all", CONFIG, lambda sample: None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("group_size", 1, "group_size must be at least 2 to compare rollouts, got 1"),
+        ("temperature", 0.0, "temperature must be above 0"),
+        ("steps", 0, "steps must be above 0, got 0"),
+        ("kl_coef", -1.0, "kl_coef must be at least 0"),
+        ("decay_share", 2.0, "decay_share must be 0 to 1"),
+    ],
+)
+def test_senseless_settings_are_refused(field: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GRPOConfig(**{field: value})  # type: ignore[arg-type]
