@@ -8,9 +8,9 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -43,16 +43,20 @@ class RewardNetwork(nn.Module):
         self.eval()  # for good: without dropout, training draws no random numbers
 
     @classmethod
-    def from_language_model(cls, folder: Path, seed: int = 0) -> "RewardNetwork":
-        """The decoder of a causal language model with a new head, drawn from N(0, 1 / (H + 1)).
+    def from_language_model(
+        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int = 0
+    ) -> "RewardNetwork":
+        """The decoder of a causal language model, taken over, with a new head drawn from N(0, 1 / (H + 1)).
 
         Raises:
-            InputError: if the folder holds no model.
+            InputError: if the model has an encoder, or its tokenizer no end token.
         """
-        trunk, tokenizer = _open(folder)
+        trunk = model.base_model.float()
+        if trunk.config.is_encoder_decoder:
+            raise InputError(f"{type(model).__name__} is an encoder-decoder: take a causal language model")
         hidden = trunk.config.get_text_config().hidden_size
         head_H = torch.randn(hidden, generator=torch.Generator().manual_seed(seed)) / math.sqrt(hidden + 1)
-        return cls(trunk, tokenizer, head_H)
+        return cls(trunk, tokenizer, head_H.to(trunk.device))
 
     @classmethod
     def load(cls, folder: Path) -> "RewardNetwork":
@@ -62,9 +66,13 @@ class RewardNetwork(nn.Module):
             InputError: if the folder holds no reward model.
         """
         check_folder(folder)
-        network = cls(*_open(folder), load_file(folder / HEAD_FILE)["head"])
-        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        network.centre, network.spread = settings["centre"], settings["spread"]
+        try:
+            trunk: PreTrainedModel = AutoModel.from_pretrained(folder, dtype=torch.float32)
+            network = cls(trunk, AutoTokenizer.from_pretrained(folder), load_file(folder / HEAD_FILE)["head"])
+            settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+            network.centre, network.spread = float(settings["centre"]), float(settings["spread"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise InputError(f"{folder}: the reward model in it cannot be read ({error}); train it again") from error
         return network
 
     def save(self, folder: Path) -> None:
@@ -166,15 +174,6 @@ def check_folder(folder: Path) -> None:
     """
     if not (folder / SETTINGS_FILE).is_file():
         raise InputError(f"{folder}: no reward model in it (no {SETTINGS_FILE}): train one first")
-
-
-def _open(folder: Path) -> tuple[PreTrainedModel, Any]:
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no model in it (no config.json): give the folder of a causal language model")
-    trunk: PreTrainedModel = AutoModel.from_pretrained(folder, dtype=torch.float32)
-    if trunk.config.is_encoder_decoder:
-        raise InputError(f"{folder} holds an encoder-decoder: give the folder of a causal language model")
-    return trunk, AutoTokenizer.from_pretrained(folder)
 
 
 def _encodable(text: str) -> str:

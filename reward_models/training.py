@@ -101,9 +101,7 @@ def train_reward_model(
     )
     num_steps = max(1, int(len(examples) * config.epochs / config.batch_size))
     checkpoints = log.folder / "checkpoints"
-    first_step, head = load_checkpoint(checkpoints, network.trunk, optimizer)
-    if head is not None:
-        network.head.data.copy_(head)
+    first_step, _ = load_checkpoint(checkpoints, network, optimizer)
     log.rewind(first_step)
     for step in range(first_step, num_steps):
         started = time.process_time()
@@ -128,7 +126,7 @@ def train_reward_model(
             }
             log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
         if done % config.checkpoint_every == 0 or done == num_steps:
-            save_checkpoint(checkpoints, done, network.trunk, optimizer, extra=network.head.detach())
+            save_checkpoint(checkpoints, done, network, optimizer)
         on_step(done, num_steps, loss)
     return _measure(network, held_out_pairs, held_out, config.token_budget)
 

@@ -9,7 +9,7 @@ disjoint by construction, and a problem in another dress cannot leak from one pa
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from markscheme.files import InputError
@@ -25,6 +25,7 @@ SPLITS = (*PARTS_PERCENT, "unseen")
 
 MIN_NUMBER = 2  # "1 apples" would not read well
 MAX_NUMBER = 300
+GROUPS_SHARE = 0.2  # of the problems begin with "4 boxes with 6 eggs in each"
 MAX_TRIES = 20_000  # draws without a new problem, after which a part counts as used up
 
 NAMES = (
@@ -60,27 +61,25 @@ DIFFICULTIES = {
 }
 
 
-@dataclass(slots=True)
-class _State:
-    """Who holds how much while a problem is being told."""
-
-    holder: str
-    amount: int
-    other: str | None = None
-    """The previous holder, who still has `other_amount`."""
-    other_amount: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    operand: Callable[[int, random.Random, Difficulty], int]
-    """Draws the number for an amount."""
-    result: Callable[[int, int], int | None]
-    """The amount after it; None where it does not work out."""
+    sign: str
+    draw: Callable[[int, random.Random, Difficulty], int]
+    """The operation's number, for an amount to apply it to."""
     story: tuple[str, ...]
     equation: str
     question: str = "How many {things} does {A} have now?"
     new_holder: bool = False
+    """Whether the story goes on with B."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One operation of a problem. A held the things so far, B is somebody new, C held them before A."""
+
+    kind: str
+    number: int
+    people: Mapping[str, str]
 
 
 def _addend(amount: int, rng: random.Random, level: Difficulty) -> int:
@@ -99,97 +98,98 @@ def _two(amount: int, rng: random.Random, level: Difficulty) -> int:
     return 2
 
 
-def _plus(x: int, y: int) -> int:
-    return x + y
-
-
-def _minus(x: int, y: int) -> int:
-    return x - y
-
-
-def _times(x: int, y: int) -> int:
-    return x * y
-
-
-def _over(x: int, y: int) -> int | None:
-    return x // y if x % y == 0 else None
-
-
-# A: who holds the things. B: somebody new. x: the amount before, n: the operation's number, y: the amount after.
+_GROUPS = _Operation(
+    "*",
+    _factor,
+    ("{A} has {n} boxes with {x} {things} in each.", "{A} fills {n} boxes with {x} {things} each."),
+    "{A} has {x}*{n}={y} {things}.",
+    "How many {things} does {A} have?",
+)
 _MIDDLE = {
     "gain": _Operation(
+        "+",
         _addend,
-        _plus,
         ("{A} buys {n} more {things}.", "{A} finds {n} more {things}.", "Then {A} gets {n} more {things}."),
         "{A} has {x}+{n}={y} {things}.",
     ),
     "lose": _Operation(
+        "-",
         _part,
-        _minus,
         ("{A} gives away {n} {things}.", "{A} loses {n} {things}.", "Then {A} sells {n} of the {things}."),
         "{A} has {x}-{n}={y} {things} left.",
     ),
     "more": _Operation(
+        "+",
         _addend,
-        _plus,
         ("{B} has {n} more {things} than {A}.", "{B} has {n} {things} more than {A} has."),
         "{B} has {x}+{n}={y} {things}.",
         "How many {things} does {B} have?",
         new_holder=True,
     ),
     "fewer": _Operation(
+        "-",
         _part,
-        _minus,
         ("{B} has {n} fewer {things} than {A}.", "{B} has {n} {things} fewer than {A} has."),
         "{B} has {x}-{n}={y} {things}.",
         "How many {things} does {B} have?",
         new_holder=True,
     ),
     "times": _Operation(
+        "*",
         _factor,
-        _times,
         ("{B} has {n} times as many {things} as {A}.", "{B} has {n} times the number of {things} that {A} has."),
         "{B} has {x}*{n}={y} {things}.",
         "How many {things} does {B} have?",
         new_holder=True,
     ),
     "half": _Operation(
+        "/",
         _two,
-        _over,
         ("{A} gives half of the {things} away.", "Then {A} loses half of the {things}."),
         "{A} has {x}/{n}={y} {things} left.",
     ),
 }
 _LAST = {
     "share": _Operation(
+        "/",
         _factor,
-        _over,
         ("{A} puts the {things} into {n} bags, the same number in each.", "{A} shares the {things} among {n} bags."),
         "Each bag holds {x}/{n}={y} {things}.",
         "How many {things} are in each bag?",
     ),
     "price": _Operation(
+        "*",
         _factor,
-        _times,
         ("{A} sells the {things} for {n} coins each.", "{A} gets {n} coins for each of the {things}."),
         "{A} gets {x}*{n}={y} coins.",
         "How many coins does {A} get?",
     ),
     "together": _Operation(
-        _two,  # not shown: what is added is the other's amount
-        _plus,
+        "+",
+        _two,  # not told: what is added is A's amount to C's
         ("",),
         "{C} and {A} have {x}+{n}={y} {things} together.",
         "How many {things} do {C} and {A} have together?",
     ),
 }
+_OPERATIONS = {"groups": _GROUPS, **_MIDDLE, **_LAST}
 _FIRST_STORY = ("{A} has {x} {things}.", "There are {x} {things} in {A}'s box.", "{A} starts with {x} {things}.")
-_GROUPS_STORY = ("{A} has {n} boxes with {x} {things} in each.", "{A} fills {n} boxes with {x} {things} each.")
-_GROUPS_EQUATION = "{A} has {n}*{x}={y} {things}."
+
+CARELESS_SIGNS = {"fewer": "+", "times": "+", "price": "+"}
+"""What a careless student does instead: adds, because the words hold a number and a comparison."""
 
 
-def generated_problems(split: str, difficulty: int, seed: int = 0) -> Iterator[Problem]:
+def generated_problems(
+    split: str, difficulty: int, seed: int = 0, slips: Mapping[str, float] | None = None
+) -> Iterator[Problem]:
     """A stream of different problems of one part: the same for the same arguments.
+
+    Args:
+        split: sft, train, dev, test or unseen.
+        difficulty: 1 to 5.
+        seed: Another seed gives other problems of the same part.
+        slips: Makes the solutions those of a careless student: the probability of each slip of CARELESS_SIGNS.
+            Golds stay right, and so do the questions: the stream is the same with and without slips.
 
     Raises:
         InputError: if there is no such part or difficulty, or when an easy part is used up.
@@ -204,7 +204,7 @@ def generated_problems(split: str, difficulty: int, seed: int = 0) -> Iterator[P
     while tries < MAX_TRIES:
         tries += 1
         # One sampler with one rejection serves all parts, so that none is easier than another.
-        problem = _draw(rng, difficulty, split)
+        problem = _draw(rng, difficulty, split, slips or {})
         if problem is not None and problem.id not in seen:
             seen.add(problem.id)
             tries = 0
@@ -233,9 +233,9 @@ def strangers(question: str, completion: str) -> set[str]:
 
 def lexicon() -> Iterator[str]:
     """Every text that a problem or solution can contain, with each name and each thing at least once."""
-    operations = [*_MIDDLE.values(), *_LAST.values()]
-    texts = [*_FIRST_STORY, *_GROUPS_STORY, _GROUPS_EQUATION]
-    texts += [text for operation in operations for text in (*operation.story, operation.equation, operation.question)]
+    texts = list(_FIRST_STORY)
+    for operation in _OPERATIONS.values():
+        texts += [*operation.story, operation.equation, operation.question]
     for i in range(len(NAMES)):
         people = {letter: NAMES[(i + k) % len(NAMES)] for k, letter in enumerate("ABC")}
         things = THINGS[i % len(THINGS)]
@@ -250,64 +250,87 @@ def _final(answer: str) -> str:
     return f"The answer is \\boxed{{{answer}}}."
 
 
-def _draw(rng: random.Random, difficulty: int, split: str) -> Problem | None:
+def _draw(rng: random.Random, difficulty: int, split: str, slips: Mapping[str, float]) -> Problem | None:
     """One try: None where the numbers do not work out or the problem belongs to another part."""
     level = DIFFICULTIES[difficulty]
     num_steps = rng.randint(level.min_steps, level.max_steps)
     people = rng.sample(NAMES, num_steps + 1)
     things = rng.choice(THINGS)
-    state = _State(holder=people.pop(), amount=rng.randint(MIN_NUMBER, 2 * level.max_operand))
-    structure, numbers = ["have"], [state.amount]
-    story, equations = [], []
-
-    if rng.random() < 0.2:
-        factor = _factor(0, rng, level)
-        structure[0] = "groups"
-        numbers.append(factor)
-        dress = {"A": state.holder, "x": state.amount, "n": factor, "y": state.amount * factor, "things": things}
-        story.append(rng.choice(_GROUPS_STORY).format(**dress))
-        equations.append(_GROUPS_EQUATION.format(**dress))
-        state.amount *= factor
+    holder, other = people.pop(), None
+    amounts = {holder: rng.randint(MIN_NUMBER, 2 * level.max_operand)}
+    start = dict(amounts)
+    story: list[str] = []
+    steps: list[_Step] = []
+    if in_groups := rng.random() < GROUPS_SHARE:
+        kinds = ["groups"]
     else:
-        story.append(rng.choice(_FIRST_STORY).format(A=state.holder, x=state.amount, things=things))
-    question = f"How many {things} does {state.holder} have?"
+        story.append(rng.choice(_FIRST_STORY).format(A=holder, x=amounts[holder], things=things))
 
-    while len(equations) < num_steps:
-        last = len(equations) == num_steps - 1
-        kinds = list(_MIDDLE)
-        if last:
-            kinds += [kind for kind in _LAST if kind != "together" or state.other]
+    for place in range(num_steps):
+        if place or not in_groups:
+            kinds = [*_MIDDLE, *(_LAST if place == num_steps - 1 else ())]
+            if other is None and "together" in kinds:
+                kinds.remove("together")
         kind = rng.choice(kinds)
-        operation = _MIDDLE.get(kind) or _LAST[kind]
-        operand = operation.operand(state.amount, rng, level)
-        if kind == "together":
-            before, operand = state.other_amount, state.amount
-        else:
-            before = state.amount
-            numbers.append(operand)
-        after = operation.result(before, operand)
-        if after is None or not MIN_NUMBER <= after <= MAX_NUMBER:
+        operation = _OPERATIONS[kind]
+        letters = {"A": holder, "B": people[-1], "C": other or ""}
+        steps.append(_Step(kind, operation.draw(amounts[holder], rng, level), letters))
+        equation = _work_out(steps[-1], operation.sign, amounts)
+        if equation is None:
             return None
-        dress = {"A": state.holder, "C": state.other, "B": people[-1], "things": things}
-        dress |= {"x": before, "n": operand, "y": after}
-        structure.append(kind)
-        story.append(rng.choice(operation.story).format(**dress))
-        equations.append(operation.equation.format(**dress))
-        question = operation.question.format(**dress)
+        dress = {"x": amounts[holder], "n": steps[-1].number, "things": things, **letters}
+        if text := rng.choice(operation.story).format(**dress):
+            story.append(text)
         if operation.new_holder:
-            state = _State(holder=people.pop(), amount=after, other=state.holder, other_amount=state.amount)
-        else:
-            state.amount = after
+            holder, other = people.pop(), holder
+        amounts[holder] = equation[2]
+    story.append(operation.question.format(**dress))
 
-    if part_of(tuple(structure), tuple(numbers)) != split:
+    structure = ("groups" if in_groups else "have", *(step.kind for step in steps[in_groups:]))
+    numbers = (*start.values(), *(step.number for step in steps if step.kind != "together"))
+    if part_of(structure, numbers) != split:
         return None
-    key = f"{' '.join(structure)} {' '.join(map(str, numbers))}"
+    key = f"{' '.join(structure)} {numbers}"
     return Problem(
         id=f"{SOURCE}/{hashlib.sha256(key.encode()).hexdigest()[:12]}",
-        question=" ".join(filter(None, [*story, question])),
-        gold=str(state.amount),
-        solution=" ".join([*equations, _final(str(state.amount))]),
+        question=" ".join(story),
+        gold=str(amounts[holder]),
+        solution=_solution(steps, start, things, slips, random.Random(seed_of("slips", key))),
         source=SOURCE,
         split=split,
         meta={"difficulty": difficulty, "steps": num_steps, "structure": " ".join(structure)},
     )
+
+
+def _work_out(step: _Step, sign: str, amounts: Mapping[str, int]) -> tuple[int, int, int] | None:
+    """x, n and y of the step's equation x sign n = y; None where y is no number that the task uses."""
+    x, n = amounts[step.people["A"]], step.number
+    if step.kind == "together":
+        x, n = amounts[step.people["C"]], x
+    if sign == "/" and x % n:
+        return None
+    y = {"+": x + n, "-": x - n, "*": x * n, "/": x // n}[sign]
+    return (x, n, y) if MIN_NUMBER <= y <= MAX_NUMBER else None
+
+
+def _solution(
+    steps: Sequence[_Step], start: Mapping[str, int], things: str, slips: Mapping[str, float], rng: random.Random
+) -> str:
+    """The worked solution. A slip that leads to a number which does not work out is not made."""
+    while True:
+        signs = [
+            CARELESS_SIGNS[step.kind] if rng.random() < slips.get(step.kind, 0) else _OPERATIONS[step.kind].sign
+            for step in steps
+        ]
+        amounts, lines = dict(start), []
+        for step, sign in zip(steps, signs, strict=True):
+            operation = _OPERATIONS[step.kind]
+            equation = _work_out(step, sign, amounts)
+            if equation is None:
+                break
+            x, n, y = equation
+            text = operation.equation.replace(f"{{x}}{operation.sign}", f"{{x}}{sign}")
+            lines.append(text.format(x=x, n=n, y=y, things=things, **step.people))
+            amounts[step.people["B" if operation.new_holder else "A"]] = y
+        else:
+            return " ".join([*lines, _final(str(y))])

@@ -23,5 +23,6 @@ class Problem:
 
 
 def question_hash(question: str) -> str:
-    """Names a question by its words alone: case and white space do not count."""
-    return hashlib.sha256(" ".join(question.lower().split()).encode()).hexdigest()[:16]
+    """Names a question by its words alone: case and white space do not count. Half a surrogate pair is read too."""
+    words = " ".join(question.lower().split())
+    return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16]

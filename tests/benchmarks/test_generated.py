@@ -52,9 +52,7 @@ def test_a_solution_can_be_followed_from_its_question() -> None:
 
 def test_the_same_arguments_give_the_same_problems_and_another_seed_others() -> None:
     assert some("train") == some("train")
-    assert not {p.id for p in some("test", seed=0)} & {p.id for p in some("test", seed=1)} or some("test") != some(
-        "test", seed=1
-    )
+    assert some("train", seed=1) != some("train", seed=0)
 
 
 def test_the_parts_share_no_structure_with_numbers() -> None:
@@ -76,7 +74,8 @@ def test_unseen_structures_are_in_no_other_part() -> None:
     assert len(structures["unseen"]) > 20
     for split in ("sft", "train", "dev", "test"):
         assert not structures["unseen"] & structures[split]
-    assert len(structures["test"] - structures["train"]) < 0.1 * len(structures["test"])
+    easy = {split: {str(p.meta["structure"]) for p in some(split, 3, 4_000)} for split in ("train", "test")}
+    assert len(easy["test"] - easy["train"]) < 0.1 * len(easy["test"])  # new numbers, known structures
 
 
 def test_the_part_does_not_depend_on_the_dress() -> None:
@@ -117,9 +116,7 @@ def test_the_verifier_reads_the_solutions() -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(
-        InputError, match="no split 'valid' of the generated task; there are sft, train, dev, test, unseen"
-    ):
+    with pytest.raises(InputError, match="no split 'valid' of the generated task; there are sft, train, dev"):
         next(generated_problems("valid", 3))
     with pytest.raises(InputError, match="difficulty must be 1 to 5, got 9"):
         next(generated_problems("train", 9))

@@ -180,7 +180,7 @@ def test_the_run_folder_tells_the_run(
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000006"]
 
 
-class Interruption(Exception):
+class InterruptionError(Exception):
     pass
 
 
@@ -196,9 +196,9 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
 
     def stop(step: int, metrics: object) -> None:
         if step == stop_after:
-            raise Interruption
+            raise InterruptionError
 
-    with pytest.raises(Interruption):
+    with pytest.raises(InterruptionError):
         train(make_model(len(tokenizer), width=32, layers=2, seed=0), tokenizer, tmp_path / "b", config, on_step=stop)
     resumed = make_model(len(tokenizer), width=32, layers=2, seed=0)
     train(resumed, tokenizer, tmp_path / "b", config)
