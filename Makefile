@@ -30,7 +30,7 @@ lint: $(VENV)/installed ## ruff and mypy
 wheel: $(VENV)/installed ## build dist/*.whl
 
 policy: $(VENV)/installed ## make the embedded policy again, from nothing (OUT=folder)
-	$(BIN)/python -m markscheme.policy.make --out $(OUT)
+	$(BIN)/python -m markscheme.policy.make $(OUT)
 
 clean: ## remove the environment and what was built, runs excepted
 	rm -rf $(VENV) build dist

@@ -166,46 +166,30 @@ def update_policy(
     learning_rate: float,
     config: GRPOConfig,
 ) -> dict[str, float]:
-    """`updates_per_batch` optimizer steps on one batch of rollouts.
-
-    Every token's weight is known before the first forward: 1 / (P * scored rollouts of its group * tokens of
-    its completion), so that micro-batches cannot change the gradient. Only what has a gradient is run.
-    """
-    sequences, advantages, weights, sampler_logprobs = [], [], [], []
-    for group, group_advantage in zip(groups_PG, advantages_PG, strict=True):
-        num_scored = sum(rollout.score.value is not None for rollout in group)
-        for rollout, advantage in zip(group, group_advantage, strict=True):
-            if rollout.score.value is None or (advantage == 0 and reference is None):
-                continue
-            completion = rollout.completion
-            sequences.append(TokenSequence(prompt_ids=rollout.prompt_ids, completion_ids=completion.ids))
-            advantages.append(advantage)
-            weights.append(1 / (len(groups_PG) * num_scored * len(completion.ids)))
-            sampler_logprobs.append(torch.tensor(completion.logprobs))
-    metrics = {"trained_completions": float(len(sequences))}
-    if not sequences:
+    """`updates_per_batch` optimizer steps on one batch of rollouts; returns the metrics of the last."""
+    trained = _trained(groups_PG, advantages_PG, everything=reference is not None)
+    metrics = {"trained_completions": float(len(trained))}
+    if not trained:
         return metrics
-
-    for group_ in optimizer.param_groups:
-        group_["lr"] = learning_rate
-    micro_batches = pack(sequences, config.token_budget)
-    old_logprobs: list[Tensor] = []  # of each micro-batch: what the first pass finds is the old policy
+    for parameters in optimizer.param_groups:
+        parameters["lr"] = learning_rate
+    micro_batches = pack([one.sequence for one in trained], config.token_budget)
+    old_logprobs: list[Tensor] = []  # a micro-batch each: what the first pass finds is the old policy
     for update in range(config.updates_per_batch):
-        totals = dict.fromkeys(("surrogate_loss", "kl", "clipped", "mismatch"), 0.0)
+        sums = dict.fromkeys(("surrogate_loss", "clipped_share", "sampler_mismatch", "kl"), 0.0)
         num_tokens = 0
-        for index, micro_batch in enumerate(micro_batches):
-            device = policy.device
-            lengths = torch.tensor(micro_batch.lengths, device=device)
-            rows = list(micro_batch.sequences)
-            advantages_M = torch.tensor([advantages[i] for i in rows], device=device).repeat_interleave(lengths)
-            weights_M = torch.tensor([weights[i] for i in rows], device=device).repeat_interleave(lengths)
-            logprobs_M = completion_logprobs(policy, micro_batch, config.temperature)
+        for index, batch in enumerate(micro_batches):
+            rows = [trained[row] for row in batch.sequences]
+            logprobs_M = completion_logprobs(policy, batch, config.temperature)
             if update == 0:
                 old_logprobs.append(logprobs_M.detach())
             reference_M = None
             if reference is not None:
                 with torch.no_grad():
-                    reference_M = completion_logprobs(reference, micro_batch, config.temperature)
+                    reference_M = completion_logprobs(reference, batch, config.temperature)
+            lengths = torch.tensor(batch.lengths)
+            weights_M = torch.tensor([one.weight for one in rows]).repeat_interleave(lengths).to(policy.device)
+            advantages_M = torch.tensor([one.advantage for one in rows]).repeat_interleave(lengths).to(policy.device)
             loss_M = grpo_loss(
                 logprobs_M,
                 old_logprobs[index],
@@ -217,23 +201,50 @@ def update_policy(
             loss = (weights_M * loss_M).sum()
             loss.backward()
             with torch.no_grad():
+                sampler_M = torch.cat([torch.tensor(one.sampler_logprobs) for one in rows]).to(policy.device)
                 ratio_M = (logprobs_M - old_logprobs[index]).exp()
-                totals["surrogate_loss"] += float(loss)
-                totals["clipped"] += float(((ratio_M - 1).abs() > config.clip_eps).sum())
-                if reference_M is not None:
-                    totals["kl"] += float(k3(logprobs_M, reference_M).sum())
-                sampler_M = torch.cat([sampler_logprobs[i] for i in rows]).to(device)
-                totals["mismatch"] += float((old_logprobs[index] - sampler_M).abs().sum())
+                sums["surrogate_loss"] += float(loss)
+                sums["clipped_share"] += float(((ratio_M - 1).abs() > config.clip_eps).sum())
+                sums["sampler_mismatch"] += float((old_logprobs[index] - sampler_M).abs().sum())
+                sums["kl"] += 0.0 if reference_M is None else float(k3(logprobs_M, reference_M).sum())
                 num_tokens += len(logprobs_M)
         metrics["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm))
         optimizer.step()
         optimizer.zero_grad()
-    metrics["surrogate_loss"] = totals["surrogate_loss"]
-    metrics["clipped_share"] = totals["clipped"] / num_tokens
-    metrics["sampler_mismatch"] = totals["mismatch"] / num_tokens
-    if reference is not None:
-        metrics["kl"] = totals["kl"] / num_tokens
-    return metrics
+    metrics["surrogate_loss"] = sums.pop("surrogate_loss")
+    return metrics | {name: total / num_tokens for name, total in sums.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """A completion that has a gradient."""
+
+    sequence: TokenSequence
+    advantage: float
+    weight: float
+    """Of each of its tokens in the loss."""
+    sampler_logprobs: tuple[float, ...]
+
+
+def _trained(
+    groups_PG: Sequence[Sequence[Rollout]], advantages_PG: Sequence[Sequence[float]], *, everything: bool
+) -> list[_Trained]:
+    """The completions to run: those with an advantage, or all that were scored where a KL term moves them too.
+
+    A token weighs 1 / (P * scored rollouts of its group * tokens of its completion)  (arXiv:2402.03300, eq. 3).
+    That is known before the first forward and counts what is not run, so micro-batches cannot change the gradient.
+    """
+    return [
+        _Trained(
+            TokenSequence(prompt_ids=rollout.prompt_ids, completion_ids=rollout.completion.ids),
+            advantage,
+            1 / (len(groups_PG) * sum(other.score.value is not None for other in group) * len(rollout.completion.ids)),
+            rollout.completion.logprobs,
+        )
+        for group, advantages in zip(groups_PG, advantages_PG, strict=True)
+        for rollout, advantage in zip(group, advantages, strict=True)
+        if rollout.score.value is not None and (advantage or everything)
+    ]
 
 
 def _rollout_metrics(

@@ -1,6 +1,6 @@
 """How often a scorer prefers the chosen completion, beside what its length alone would tell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from markscheme.scoring import Sample, Scorer
 
 TAIL = 0.025  # on each side of a 95 % interval
 NUM_RESAMPLES = 10_000
+SAMPLES_AT_ONCE = 512  # enough to fill micro-batches of like length, small enough to show progress
 RESAMPLES_AT_ONCE = 500  # keeps the bootstrap of 5,000 questions below 40 MB
 
 
@@ -42,8 +43,13 @@ class PairEvaluation:
     shorter_is_better: PairAccuracy
 
 
-def evaluate_pairs(scorer: Scorer, pairs: Sequence[PreferencePair], seed: int = 0) -> PairEvaluation:
-    """Scores both completions of every pair and compares them.
+def evaluate_pairs(
+    scorer: Scorer,
+    pairs: Sequence[PreferencePair],
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> PairEvaluation:
+    """Scores both completions of every pair and compares them. `progress` is told the number of pairs done.
 
     Raises:
         InputError: if no pair could be scored.
@@ -53,7 +59,10 @@ def evaluate_pairs(scorer: Scorer, pairs: Sequence[PreferencePair], seed: int = 
         for pair in pairs
         for completion in (pair.chosen, pair.rejected)
     ]
-    values = [score.value for score in scorer.score(samples)]
+    values: list[float | None] = []
+    for start in range(0, len(samples), SAMPLES_AT_ONCE):
+        values += [score.value for score in scorer.score(samples[start : start + SAMPLES_AT_ONCE])]
+        progress(len(values) // 2)
     return evaluate_rewards(pairs, values[::2], values[1::2], seed)
 
 

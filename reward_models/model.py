@@ -5,21 +5,24 @@ Shapes: B rows, L tokens of the longest row, H hidden.
 
 import json
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.files import InputError, write_json
+from markscheme.files import InputError, whole_folder, write_json
+from markscheme.models import write_pretrained
 from markscheme.prompting import PromptFormat
 from markscheme.scoring import Message
 
 HEAD_FILE, SETTINGS_FILE = "head.safetensors", "reward_model.json"
+MODEL_FOLDER = "model"
+"""Where a run folder holds its reward model."""
 PROMPT_FORMAT = PromptFormat(instruction="")  # Sample.prompt is the question, and what was asked beside it is no merit
 
 
@@ -51,7 +54,7 @@ class RewardNetwork(nn.Module):
         Raises:
             InputError: if the model has an encoder, or its tokenizer no end token.
         """
-        trunk = model.base_model.float()
+        trunk = cast(PreTrainedModel, model.base_model).float()
         if trunk.config.is_encoder_decoder:
             raise InputError(f"{type(model).__name__} is an encoder-decoder: take a causal language model")
         hidden = trunk.config.get_text_config().hidden_size
@@ -83,15 +86,10 @@ class RewardNetwork(nn.Module):
         """
         if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
             raise InputError(f"{folder} is not empty and holds no reward model: choose another folder")
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.trunk.save_pretrained(partial)
-        self.tokenizer.save_pretrained(partial)
-        save_file({"head": self.head.detach().cpu()}, partial / HEAD_FILE)
-        write_json(partial / SETTINGS_FILE, {"centre": self.centre, "spread": self.spread})
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with whole_folder(folder) as partial:
+            write_pretrained(self.trunk, self.tokenizer, partial)
+            (partial / HEAD_FILE).write_bytes(save({"head": self.head.detach().cpu()}))
+            write_json(partial / SETTINGS_FILE, {"centre": self.centre, "spread": self.spread})
 
     def encode(self, prompt: str | Sequence[Message], completion: str) -> tuple[int, ...]:
         """Token ids of a prompt and its completion, ended by the end token. Training and scoring both read these.
@@ -172,6 +170,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: if the folder holds no reward model.
     """
+    if (folder / MODEL_FOLDER / SETTINGS_FILE).is_file():
+        raise InputError(f"{folder}: a run folder; its reward model is {folder / MODEL_FOLDER}")
     if not (folder / SETTINGS_FILE).is_file():
         raise InputError(f"{folder}: no reward model in it (no {SETTINGS_FILE}): train one first")
 

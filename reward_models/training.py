@@ -65,12 +65,18 @@ class RewardModelConfig:
         if not 0 < self.held_out_share < 1:
             raise ValueError(f"held_out_share must be above 0 and below 1, got {self.held_out_share}")
 
+    def num_steps(self, num_pairs: int) -> int:
+        """Optimizer steps in the run."""
+        return max(1, int(num_pairs * self.epochs / self.batch_size))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _EncodedPair:
+class EncodedPair:
+    """A preference pair as token ids."""
+
+    pair: PreferencePair
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
-    weight: float
 
     def padded_tokens(self) -> int:
         """What the pair takes in a micro-batch."""
@@ -92,14 +98,11 @@ def train_reward_model(
     Raises:
         InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
     """
-    train_pairs, held_out_pairs = split_pairs(pairs, config.held_out_share)
-    examples = [_encode(network, pair) for pair in train_pairs]
-    held_out = [_encode(network, pair) for pair in held_out_pairs]
-    _check_lengths(network, [*examples, *held_out])
+    examples, held_out = encode_pairs(network, pairs, config)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
     )
-    num_steps = max(1, int(len(examples) * config.epochs / config.batch_size))
+    num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / "checkpoints"
     first_step, _ = load_checkpoint(checkpoints, network, optimizer)
     log.rewind(first_step)
@@ -128,18 +131,41 @@ def train_reward_model(
         if done % config.checkpoint_every == 0 or done == num_steps:
             save_checkpoint(checkpoints, done, network, optimizer)
         on_step(done, num_steps, loss)
-    return _measure(network, held_out_pairs, held_out, config.token_budget)
+    return _measure(network, held_out, config.token_budget)
 
 
-def _backward(network: RewardNetwork, batch: Sequence[_EncodedPair], token_budget: int) -> tuple[float, float, float]:
+def encode_pairs(
+    network: RewardNetwork, pairs: Sequence[PreferencePair], config: RewardModelConfig
+) -> tuple[list[EncodedPair], list[EncodedPair]]:
+    """(training pairs, held-out pairs) as token ids.
+
+    Raises:
+        InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
+    """
+    train, held_out = (
+        [
+            EncodedPair(
+                pair=pair,
+                chosen=network.encode(pair.prompt, pair.chosen),
+                rejected=network.encode(pair.prompt, pair.rejected),
+            )
+            for pair in part
+        ]
+        for part in split_pairs(pairs, config.held_out_share)
+    )
+    _check_lengths(network, [*train, *held_out])
+    return train, held_out
+
+
+def _backward(network: RewardNetwork, batch: Sequence[EncodedPair], token_budget: int) -> tuple[float, float, float]:
     """Adds the gradient of the batch's loss; returns the loss, the accuracy and the mean margin of the batch."""
-    total_weight = sum(pair.weight for pair in batch)
+    total_weight = sum(one.pair.weight for one in batch)
     loss, margins = 0.0, []
     for indices in micro_batches([pair.padded_tokens() for pair in batch], token_budget):
         micro_batch = [batch[index] for index in indices]
         both = [pair.chosen for pair in micro_batch] + [pair.rejected for pair in micro_batch]
         chosen_B, rejected_B = network.read(both).chunk(2)
-        weights_B = torch.tensor([pair.weight for pair in micro_batch], device=chosen_B.device)
+        weights_B = torch.tensor([one.pair.weight for one in micro_batch], device=chosen_B.device)
         share = weights_B.sum() / total_weight
         micro_loss = bradley_terry_loss(chosen_B, rejected_B, weights_B) * share
         micro_loss.backward()
@@ -149,26 +175,16 @@ def _backward(network: RewardNetwork, batch: Sequence[_EncodedPair], token_budge
     return loss, accuracy, statistics.fmean(margins)
 
 
-def _measure(
-    network: RewardNetwork, pairs: Sequence[PreferencePair], encoded: Sequence[_EncodedPair], token_budget: int
-) -> PairEvaluation:
+def _measure(network: RewardNetwork, encoded: Sequence[EncodedPair], token_budget: int) -> PairEvaluation:
     """Sets centre and spread from held-out pairs, and evaluates on them."""
     chosen = network.rewards([pair.chosen for pair in encoded], token_budget)
     rejected = network.rewards([pair.rejected for pair in encoded], token_budget)
     network.centre = statistics.fmean(chosen + rejected)
     network.spread = statistics.pstdev(chosen + rejected) or 1.0  # rewards that are all the same stay the same
-    return evaluate_rewards(pairs, chosen, rejected)
+    return evaluate_rewards([one.pair for one in encoded], chosen, rejected)
 
 
-def _encode(network: RewardNetwork, pair: PreferencePair) -> _EncodedPair:
-    return _EncodedPair(
-        chosen=network.encode(pair.prompt, pair.chosen),
-        rejected=network.encode(pair.prompt, pair.rejected),
-        weight=pair.weight,
-    )
-
-
-def _check_lengths(network: RewardNetwork, encoded: Sequence[_EncodedPair]) -> None:
+def _check_lengths(network: RewardNetwork, encoded: Sequence[EncodedPair]) -> None:
     over_long = [pair for pair in encoded if not (network.fits(pair.chosen) and network.fits(pair.rejected))]
     if over_long:
         longest = max(pair.padded_tokens() for pair in over_long) // 2

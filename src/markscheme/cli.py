@@ -1,6 +1,8 @@
 """The command line. Each command lives in `markscheme.commands` and is imported when it is called."""
 
+import errno
 import sys
+import tomllib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +60,7 @@ def run(tokens: list[str]) -> int:
         return _complain(error)
     try:
         result = command(*bound.args, **bound.kwargs)
-    except (InputError, GoldError, OSError) as error:
+    except (InputError, GoldError, OSError, FloatingPointError) as error:
         return _complain(error)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -71,17 +73,31 @@ def _settings_file(tokens: list[str]) -> tuple[Toml, ...]:
     for position, token in enumerate(tokens):
         name, equals, value = token.partition("=")
         if name == "--config":
-            path = Path(value if equals else "".join(tokens[position + 1 : position + 2]))
-            if not path.is_file():
+            path = value if equals else "".join(tokens[position + 1 : position + 2])
+            if not path:
+                raise InputError("--config needs a TOML file of options")
+            if not Path(path).is_file():
                 raise InputError(f"--config {path}: no such file")
+            try:
+                tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise InputError(f"--config {path}: not TOML ({error})") from error
             return (Toml(path, must_exist=True, use_commands_as_keys=False),)
     return ()
 
 
 def _complain(error: Exception) -> int:
-    message = " ".join(str(error).split())
+    message = " ".join(_words(error).split())
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"markscheme: {message}")
     return USAGE_ERROR
+
+
+def _words(error: Exception) -> str:
+    """What happened, the file it happened to, and the way out."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    words = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{words}; make room and give the same command again" if error.errno == errno.ENOSPC else words
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -1,9 +1,13 @@
 """Reading and writing files so that nothing is half-written and a bad line is named."""
 
 import gzip
+import hashlib
 import json
 import os
+import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +26,21 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{path}: no such file")
     line_number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
             for line_number, line in enumerate(lines, 1):
                 if line.strip():
                     yield line_number, _json_object(line, path, line_number)
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise InputError(f"{path}:{line_number + 1}: not readable as {path.suffix} text: {error}") from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{path}:{line_number + 1}: not readable as gzip ({error}); give it whole again") from error
 
 
-def _json_object(line: str, path: Path, line_number: int) -> dict[str, Any]:
+def _json_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8-sig" if line_number == 1 else "utf-8"))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{line_number}: not JSON ({error.msg} at column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, a number of 5,000 digits, 1,000 brackets
+        raise InputError(f"{path}:{line_number}: not readable as JSON in UTF-8 ({error})") from error
     if not isinstance(record, dict):
         raise InputError(f"{path}:{line_number}: a JSON object is needed, got {type(record).__name__}")
     return record
@@ -74,9 +80,34 @@ def _write_whole(path: Path, pieces: Iterable[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which file it had no room for
         raise
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty neighbour of `folder` to fill, which then takes its place: whole or not at all."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(folder)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,18 +1,21 @@
 """Loading and saving policies: the embedded one, a folder, or a model of the hub."""
 
 import hashlib
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.files import InputError
+from markscheme.files import InputError, whole_folder
 
 EMBEDDED = "embedded"
 """The name of the small policy that comes with the package."""
+FEWEST_TOKENS = 16  # without its vocabulary file, a tokenizer loads all the same, with its special tokens only
 
 
 def load_policy(
@@ -33,31 +36,42 @@ def load_policy(
     source = str(Path(__file__).parent / "policy") if name == EMBEDDED else name
     if Path(source).is_dir() and not (Path(source) / "config.json").exists():
         raise InputError(f"{source}: no config.json in this folder, so it holds no model")
-    progress_bar_was_on = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"cannot load the model {name!r}: it is neither a folder here nor a hub model ({reason})"
-        ) from error
-    finally:
-        if progress_bar_was_on:
-            transformers.utils.logging.enable_progress_bar()
+        with _no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+            model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=getattr(torch, dtype))
+    except (OSError, ValueError, SafetensorError) as error:
+        kind = "the files in this folder are no model" if Path(source).is_dir() else "no folder here, nor a hub model"
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"cannot load the model {name!r}: {kind} ({reason})") from error
+    if len(tokenizer) < FEWEST_TOKENS:
+        raise InputError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens only: a file of it must be missing")
     torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")  # the model's own `to` is untyped
     return model, tokenizer
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes model and tokenizer as a folder that `load_policy` and other libraries read; whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    """Writes model and tokenizer as a folder that `load_policy` and other libraries read; whole or not at all.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    with whole_folder(folder) as partial:
+        write_pretrained(model, tokenizer, partial)
+
+
+def write_pretrained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Writes the files of model and tokenizer.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    try:
+        with _no_progress_bars():
+            model.save_pretrained(folder)
+    except SafetensorError as error:  # what becomes of a full disk
+        raise OSError(f"{folder}: the weights cannot be written ({error})") from error
+    tokenizer.save_pretrained(folder)
 
 
 def fingerprint(model: PreTrainedModel, tokenizer: Any) -> str:
@@ -69,3 +83,15 @@ def fingerprint(model: PreTrainedModel, tokenizer: Any) -> str:
     digest.update(repr(sorted(tokenizer.get_vocab().items())).encode())
     digest.update(repr(tokenizer.chat_template).encode())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """The bars of transformers say nothing about a model that is read in seconds."""
+    were_on = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            transformers.utils.logging.enable_progress_bar()

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from transformers import AutoTokenizer
 
 from markscheme.files import InputError
+from markscheme.models import load_policy
 from markscheme.reward_models import RewardNetwork
 
 TEXTS = ["", " Ada has 3 apples.", " The answer is \\boxed{12}. Then Ben gives away 4 of the 16 plums."]
@@ -87,17 +88,21 @@ def test_saved_and_loaded_it_is_the_same(network: RewardNetwork, tmp_path: Path)
 
 def test_the_head_is_drawn_from_the_seed(policy_folder: Path) -> None:
     def head(seed: int) -> Tensor:
-        return RewardNetwork.from_language_model(policy_folder, seed).head
+        return RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed).head
 
     assert torch.equal(head(1), head(1))
     assert not torch.equal(head(1), head(2))
 
 
 def test_a_wrong_folder_is_named(network: RewardNetwork, policy_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no model in it \(no config.json\)"):
-        RewardNetwork.from_language_model(tmp_path)
     with pytest.raises(InputError, match=r"no reward model in it \(no reward_model.json\)"):
         RewardNetwork.load(policy_folder)
+    network.save(tmp_path / "run" / "model")
+    with pytest.raises(InputError, match=r"run: a run folder; its reward model is .*run/model"):
+        RewardNetwork.load(tmp_path / "run")
+    (tmp_path / "run" / "model" / "head.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="run/model: the reward model in it cannot be read"):
+        RewardNetwork.load(tmp_path / "run" / "model")
     with pytest.raises(InputError, match="not empty and holds no reward model"):
         network.save(policy_folder)
     assert (policy_folder / "config.json").exists()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from markscheme.files import InputError
+from markscheme.models import load_policy
 from markscheme.reward_models import (
     PreferencePair,
     RewardModelConfig,
@@ -61,13 +62,15 @@ def test_an_interrupted_run_ends_bit_by_bit_like_one_in_one_piece(
         if done == killed_at:
             raise KilledError
 
-    whole, broken = (RewardNetwork.from_language_model(policy_folder, seed=1) for _ in range(2))
+    whole, broken = (RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1) for _ in range(2))
     expected = train_reward_model(whole, lemon_pairs, SHORT, run_log(tmp_path / "whole", SHORT))
     with pytest.raises(KilledError):
         train_reward_model(broken, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT), kill)
-    resumed = RewardNetwork.from_language_model(policy_folder, seed=1)
+    resumed = RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
     found = train_reward_model(resumed, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT))
-    again = RewardNetwork.from_language_model(policy_folder, seed=1)  # nothing is left to do: only to measure
+    again = RewardNetwork.from_language_model(
+        *load_policy(str(policy_folder)), seed=1
+    )  # nothing is left to do: only to measure
     assert train_reward_model(again, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT)) == expected
 
     assert found == expected
@@ -85,7 +88,7 @@ def test_micro_batches_do_not_change_the_gradient(
     weighted = [replace(pair, weight=1 + number % 3) for number, pair in enumerate(lemon_pairs)]
     metrics = []
     for budget in (100, 100_000):
-        network = RewardNetwork.from_language_model(policy_folder, seed=1)
+        network = RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
         config = replace(SHORT, epochs=0.1, token_budget=budget)  # a step or so: later ones magnify rounding
         log = run_log(tmp_path / str(budget), config)
         train_reward_model(network, weighted, config, log)

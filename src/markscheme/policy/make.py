@@ -1,16 +1,46 @@
-"""Makes the embedded policy again, from nothing: `python -m markscheme.policy.make --out FOLDER`."""
+"""Makes the embedded policy again, from nothing: `python -m markscheme.policy.make FOLDER`, or `make policy`."""
 
+import itertools
 from collections.abc import Sequence
-from typing import overload
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+import cyclopts
 import torch
+from rich.console import Console
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
-from markscheme.benchmarks.tasks.generated import lexicon
-from markscheme.grpo.pack import TokenSequence
+from markscheme.benchmarks.tasks.generated import generated_problems, lexicon, strangers
+from markscheme.commands.sft import sft_examples
+from markscheme.files import write_json
+from markscheme.generation import Request, Sampling, generate
+from markscheme.grpo.baselines.sft import SFTConfig, train_sft
+from markscheme.models import save_policy
 from markscheme.problems import Problem
+from markscheme.progress import progress_bar
 from markscheme.prompting import PromptFormat
+from markscheme.run_log import RunLog
+from markscheme.scoring import Sample
+from markscheme.torch_engine import TorchEngine
+from markscheme.verifiers import MathVerifier
+
+SEED = 0
+WIDTH, LAYERS = 96, 3
+EXAMPLES = {1: 500, 2: 15_000, 3: 22_000, 4: 25_000}
+"""Examples of each difficulty."""
+SLIPS = {"fewer": 0.6, "times": 0.45, "price": 0.4}
+"""How often the student adds instead: what is left for reinforcement learning to mend."""
+DIFFICULTY = 4
+SETTINGS = SFTConfig(learning_rate=2.5e-3, warmup_steps=100, decay_share=0.5, batch_size=16, seed=SEED)
+FORM = PromptFormat(instruction="")
 
 END, QUESTION, ANSWER = "<|end|>", "<|question|>", "<|answer|>"
 CHAT_TEMPLATE = (
@@ -62,23 +92,73 @@ def make_model(vocab_size: int, width: int, layers: int, seed: int) -> Qwen2ForC
     return Qwen2ForCausalLM(config)
 
 
-class Examples(Sequence[TokenSequence]):
-    """Problems with solutions, tokenised when asked for."""
+def sft_problems() -> list[Problem]:
+    """What the policy learns from: solutions of a careless student."""
+    return [
+        problem
+        for difficulty, count in EXAMPLES.items()
+        for problem in itertools.islice(generated_problems("sft", difficulty, SEED, SLIPS), count)
+    ]
 
-    def __init__(self, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerFast, prompt_format: PromptFormat):
-        self._problems, self._tokenizer, self._format = problems, tokenizer, prompt_format
 
-    def __len__(self) -> int:
-        return len(self._problems)
+def make_policy(out: Path) -> None:
+    """Trains the policy into `out / "policy"`, and measures it on the dev part into `out / "measured.json"`.
 
-    @overload
-    def __getitem__(self, index: int) -> TokenSequence: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[TokenSequence]: ...
-    def __getitem__(self, index: int | slice) -> TokenSequence | Sequence[TokenSequence]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        problem = self._problems[index]
-        completion = self._tokenizer.encode(f" {problem.solution}{END}", add_special_tokens=False)
-        prompt = self._format.prompt_ids(problem.question, self._tokenizer)
-        return TokenSequence(prompt_ids=prompt, completion_ids=tuple(completion))
+    Killed and called again, it goes on.
+    """
+    torch.set_num_threads(1)
+    console = Console(highlight=False)
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), WIDTH, LAYERS, SEED)
+    examples = sft_examples(sft_problems(), tokenizer, FORM, room=512)
+    log = RunLog(out / "sft", {"examples": str(EXAMPLES), "slips": SLIPS, "sft": asdict(SETTINGS)})
+    with progress_bar(console, "training", SETTINGS.num_steps(len(examples))) as bar:
+        train_sft(model, examples, SETTINGS, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))
+    save_policy(model, tokenizer, out / "policy")
+    (out / "policy" / "generation_config.json").unlink(missing_ok=True)  # nothing in it but the end token
+    measured = measure(model, tokenizer)
+    write_json(out / "measured.json", measured)
+    console.print_json(data=measured)
+
+
+def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_problems: int = 500) -> dict[str, Any]:
+    """How the policy does on the dev part, and whether its solutions speak of what the question speaks of."""
+    problems = list(itertools.islice(generated_problems("dev", DIFFICULTY, SEED), num_problems))
+    return {
+        "task": {"part": "dev", "difficulty": DIFFICULTY, "n": num_problems},
+        "greedy": _figures(model, tokenizer, problems, temperature=0.0, num_samples=1),
+        "sampled": _figures(model, tokenizer, problems, temperature=1.0, num_samples=8),
+    }
+
+
+def _figures(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    temperature: float,
+    num_samples: int,
+) -> dict[str, float]:
+    requests = [
+        Request(prompt_ids=FORM.prompt_ids(problem.question, tokenizer), seeds=tuple(range(num_samples)))
+        for problem in problems
+    ]
+    groups = generate(
+        TorchEngine(model, tokenizer), requests, Sampling(temperature=temperature, max_completion_tokens=100)
+    )
+    samples = [
+        Sample(prompt=problem.question, completion=completion.text, gold=problem.gold)
+        for problem, group in zip(problems, groups, strict=True)
+        for completion in group
+    ]
+    right = [score.correct is True for score in MathVerifier().score(samples)]
+    return {
+        "pass@1": sum(right) / len(right),
+        f"pass@{num_samples}": sum(any(right[i : i + num_samples]) for i in range(0, len(right), num_samples))
+        / len(problems),
+        "one_box": sum(sample.completion.count("boxed{") == 1 for sample in samples) / len(samples),
+        "speaks_of_the_question": sum(not strangers(str(s.prompt), s.completion) for s in samples) / len(samples),
+    }
+
+
+if __name__ == "__main__":
+    cyclopts.run(make_policy)

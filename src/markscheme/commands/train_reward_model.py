@@ -1,0 +1,91 @@
+"""`markscheme train-reward-model`: a reward model from preference pairs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from markscheme.commands.shared import console
+from markscheme.files import sha256_of, write_json
+from markscheme.models import EMBEDDED, fingerprint, load_policy
+from markscheme.progress import progress_bar
+from markscheme.reward_models import PairEvaluation, RewardModelConfig, RewardNetwork, load_pairs
+from markscheme.reward_models import train_reward_model as run_training
+from markscheme.reward_models.model import MODEL_FOLDER
+from markscheme.reward_models.training import encode_pairs
+from markscheme.run_log import RunLog
+
+
+def train_reward_model(
+    pairs: Path,
+    /,
+    *,
+    out: Path,
+    model: str = EMBEDDED,
+    revision: str | None = None,
+    config: Path | None = None,
+    settings: Annotated[RewardModelConfig | None, Parameter(name="*")] = None,
+) -> None:
+    """Train a reward model on preference pairs; killed and called again, it goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    pairs
+        .jsonl or .jsonl.gz with prompt (or problem, question), chosen and rejected; weight where there is one.
+    out
+        Run folder: config.toml, metrics.jsonl, checkpoints, and at the end model and evaluation.json.
+    model
+        Language model to start from: "embedded", a model folder, or a hub id.
+    revision
+        Commit of a hub model.
+    config
+        TOML file of options.
+    """
+    settings = settings or RewardModelConfig()
+    preferences = load_pairs(pairs)
+    language_model, tokenizer = load_policy(model, revision)
+    record = {
+        "model": {"name": model, "fingerprint": fingerprint(language_model, tokenizer)},
+        "pairs": {"file": pairs.name, "sha256": sha256_of(pairs), "pairs": len(preferences)},
+        "reward_model": asdict(settings),
+    }
+    network = RewardNetwork.from_language_model(language_model, tokenizer, settings.seed)
+    train_pairs, _ = encode_pairs(network, preferences, settings)  # finds over-long ones before the folder is made
+    log = RunLog(out, record)
+    with progress_bar(console, "steps", settings.num_steps(len(train_pairs))) as bar:
+        evaluation = run_training(
+            network,
+            preferences,
+            settings,
+            log,
+            lambda done, _, loss: bar.update(done, f"loss {loss:.3f}"),
+        )
+    network.save(out / MODEL_FOLDER)
+    write_json(out / "evaluation.json", asdict(evaluation))
+    print_pair_evaluation(evaluation, "held-out pairs")
+    console.print(f"in {out}: {MODEL_FOLDER}, evaluation.json, metrics.jsonl")
+    console.print(f"to score with it: markscheme score FILE.jsonl --scorer {out / MODEL_FOLDER}")
+
+
+def print_pair_evaluation(evaluation: PairEvaluation, title: str) -> None:
+    """The accuracy with its interval, and beside it what the length alone would tell."""
+    table = Table(title=f"{title}, n = {evaluation.num_pairs}", title_justify="left")
+    table.add_column(f"{evaluation.num_questions} questions")
+    table.add_column("pair accuracy", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, accuracy, style in (
+        ("reward model", evaluation.scorer, None),
+        ("always the longer one", evaluation.longer_is_better, "dim"),
+        ("always the shorter one", evaluation.shorter_is_better, "dim"),
+    ):
+        table.add_row(name, f"{accuracy.accuracy:.3f}", f"{accuracy.low:.3f} to {accuracy.high:.3f}", style=style)
+    console.print(table)
+    if evaluation.num_ties:
+        console.print(f"{evaluation.num_ties} ties, each counted as one half")
+    if evaluation.num_unscored:
+        console.print(
+            f"{evaluation.num_unscored} pairs without a score are left out; "
+            f"counted as wrong, the accuracy is {evaluation.pessimistic:.3f}"
+        )
