@@ -190,5 +190,5 @@ def _check_lengths(network: RewardNetwork, encoded: Sequence[EncodedPair]) -> No
         longest = max(pair.padded_tokens() for pair in over_long) // 2
         raise InputError(
             f"{len(over_long)} of {len(encoded)} pairs are longer than the model's {network.max_tokens} tokens "
-            f"(the longest has {longest}): leave them out, or take a model with a longer context"
+            f"(the longest has {longest}): leave them out (--skip-long), or take a model with a longer context"
         )

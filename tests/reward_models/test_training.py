@@ -68,9 +68,8 @@ def test_an_interrupted_run_ends_bit_by_bit_like_one_in_one_piece(
         train_reward_model(broken, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT), kill)
     resumed = RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
     found = train_reward_model(resumed, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT))
-    again = RewardNetwork.from_language_model(
-        *load_policy(str(policy_folder)), seed=1
-    )  # nothing is left to do: only to measure
+    again = RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
+    # Nothing is left to do: only to measure.
     assert train_reward_model(again, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT)) == expected
 
     assert found == expected

@@ -1,5 +1,6 @@
 """`markscheme evaluate`: measure a policy on a task."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +9,12 @@ from rich.table import Table
 
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
 from markscheme.benchmarks.evaluate import evaluate as run_evaluation
+from markscheme.benchmarks.outcomes import RECORDS, SUMMARY, load_evaluation
 from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import console, prompt_format, scorer_by_name
+from markscheme.commands.shared import check_golds, check_room, console, prompt_format, room_of, verifier_by_name
+from markscheme.files import InputError
 from markscheme.models import EMBEDDED, fingerprint, load_policy
+from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.torch_engine import TorchEngine
 
@@ -69,9 +73,15 @@ def evaluate(
         TOML file of options.
     """
     settings = settings or EvaluationConfig()
-    judge = scorer_by_name(scorer, lenient)
+    judge = verifier_by_name(scorer, lenient)
     problems = task_problems(task, split, data=data, limit=limit, difficulty=difficulty, seed=problem_seed)
+    check_golds(judge, problems)
+    check_folder(out)
     policy, tokenizer = load_policy(model, revision, dtype)
+    form = prompt_format(task, instruction)
+    check_room(room_of(policy), tokenizer, form, problems, settings.max_completion_tokens)
+    weights = fingerprint(policy, tokenizer)
+    check_same_evaluation(out, weights, problems)
     total = len(problems) * len(settings.completions_per_problem())
     with progress_bar(console, "completions", total) as bar:
         evaluation = run_evaluation(
@@ -79,14 +89,41 @@ def evaluate(
             judge,
             problems,
             tokenizer,
-            prompt_format(task, instruction),
+            form,
             settings,
             out,
-            fingerprint=fingerprint(policy, tokenizer),
+            fingerprint=weights,
             progress=lambda stage, done, _: bar.update(done, stage),
         )
     print_evaluation(evaluation, f"{model} on {task}")
     console.print(f"in {out}: summary.json, scores.jsonl, records.jsonl")
+
+
+def check_folder(out: Path) -> None:
+    """
+    Raises:
+        InputError: if `out` holds something else than an evaluation.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORDS).exists():
+        raise InputError(f"{out} is not empty and holds no evaluation: choose another --out")
+
+
+def check_same_evaluation(out: Path, weights: str, problems: Sequence[Problem]) -> None:
+    """A finished evaluation may be gone on with, but not replaced by that of another model or task.
+
+    Raises:
+        InputError: if `out` holds such a one.
+    """
+    if not (out / SUMMARY).exists():
+        return
+    finished = load_evaluation(out)
+    if finished.summary["fingerprint"] != weights:
+        raise InputError(
+            f"{out} holds the evaluation of another model (fingerprint {finished.summary['fingerprint']}, "
+            f"this one's is {weights}): choose another --out"
+        )
+    if not {outcome.problem.id for outcome in finished.outcomes} & {problem.id for problem in problems}:
+        raise InputError(f"{out} holds an evaluation on other problems: choose another --out")
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:

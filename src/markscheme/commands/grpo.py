@@ -8,7 +8,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import console, prompt_format, scorer_by_name
+from markscheme.commands.shared import check_golds, check_room, console, prompt_format, room_of, scorer_by_name
+from markscheme.files import InputError
+from markscheme.grpo.head import check_head
+from markscheme.grpo.rollout import UnscoredError
 from markscheme.grpo.training import GRPOConfig, train_grpo
 from markscheme.models import EMBEDDED, fingerprint, load_policy, save_policy
 from markscheme.progress import progress_bar
@@ -72,6 +75,7 @@ def grpo(
     dev_problems = (
         task_problems(task, dev_split, data=data, limit=dev_limit, difficulty=difficulty) if dev_split else []
     )
+    check_golds(reward, [*problems, *dev_problems])
     policy, tokenizer = load_policy(model, revision)
     form = prompt_format(task, instruction)
     record = {
@@ -82,19 +86,25 @@ def grpo(
         "prompt_format": asdict(form),
         "grpo": asdict(settings),
     }
+    engine = TorchEngine(policy, tokenizer)
+    check_head(policy)
+    check_room(room_of(policy), tokenizer, form, [*problems, *dev_problems], settings.max_completion_tokens)
     log = RunLog(out, record)
-    with progress_bar(console, "steps", settings.steps) as bar:
-        train_grpo(
-            policy,
-            TorchEngine(policy, tokenizer),
-            reward,
-            problems,
-            lambda problem: form.prompt_ids(problem.question, tokenizer),
-            settings,
-            log,
-            dev_problems,
-            on_step=lambda done, metrics: bar.update(done, step_note(metrics)),
-        )
+    try:
+        with progress_bar(console, "steps", settings.steps) as bar:
+            train_grpo(
+                policy,
+                engine,
+                reward,
+                problems,
+                lambda problem: form.prompt_ids(problem.question, tokenizer),
+                settings,
+                log,
+                dev_problems,
+                on_step=lambda done, metrics: bar.update(done, step_note(metrics)),
+            )
+    except UnscoredError as error:
+        raise InputError(f"stopped, since the reward cannot be trusted: {error}") from error
     save_policy(policy, tokenizer, out / "policy")
     console.print(f"in {out}: policy, metrics.jsonl, completions.jsonl")
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import console, prompt_format
+from markscheme.commands.shared import console, prompt_format, room_of
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
+from markscheme.grpo.head import check_head
 from markscheme.grpo.pack import TokenSequence
 from markscheme.models import EMBEDDED, fingerprint, load_policy, save_policy
 from markscheme.problems import Problem
@@ -62,14 +63,14 @@ def sft(
     problems = task_problems(task, split, data=data, limit=limit, difficulty=difficulty)
     policy, tokenizer = load_policy(model, revision)
     form = prompt_format(task, instruction)
-    room = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
-    examples = sft_examples(problems, tokenizer, form, room)
+    examples = sft_examples(problems, tokenizer, form, room_of(policy))
     record = {
         "model": {"name": model, "fingerprint": fingerprint(policy, tokenizer)},
         "task": {"name": task, "split": split, "problems": len(problems), "difficulty": difficulty},
         "prompt_format": asdict(form),
         "sft": asdict(settings),
     }
+    check_head(policy)
     log = RunLog(out, record)
     with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
         train_sft(policy, examples, settings, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))

@@ -1,18 +1,22 @@
-"""What several commands need: scorers by name, prompt formats, a run folder's place."""
+"""What several commands need: scorers by name, golds read beforehand, prompt formats."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 from rich.console import Console
 
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.files import InputError
+from markscheme.problems import Problem
 from markscheme.prompting import BOXED_INSTRUCTION, PromptFormat
-from markscheme.scoring import Scorer
+from markscheme.scoring import Sample, Scorer
 from markscheme.verifiers import MathVerifier
+from markscheme.verifiers.math_verifier import Profile
 
 console = Console(highlight=False)
 
-VERIFIERS = ("math", "gsm8k", "cmath")
+VERIFIERS: tuple[Profile, ...] = get_args(Profile)
 
 
 def scorer_by_name(name: str, lenient: bool = False) -> Scorer:
@@ -21,17 +25,57 @@ def scorer_by_name(name: str, lenient: bool = False) -> Scorer:
     Raises:
         InputError: if it is neither.
     """
-    if name == "math":
-        return MathVerifier(profile="math", lenient=lenient)
-    if name == "gsm8k":
-        return MathVerifier(profile="gsm8k", lenient=lenient)
-    if name == "cmath":
-        return MathVerifier(profile="cmath", lenient=lenient)
+    if name in VERIFIERS:
+        return verifier_by_name(name, lenient)
     if Path(name).is_dir():
         from markscheme.reward_models import RewardModel
 
         return RewardModel(Path(name))
     raise InputError(f"no scorer {name!r}; there are {', '.join(VERIFIERS)}, and the folders of reward models")
+
+
+def verifier_by_name(name: str, lenient: bool = False) -> MathVerifier:
+    """A verifier by its profile.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name not in VERIFIERS:
+        raise InputError(f"no verifier {name!r}; there are {', '.join(VERIFIERS)}")
+    return MathVerifier(profile=name, lenient=lenient)
+
+
+def check_golds(scorer: Scorer, problems: Sequence[Problem]) -> None:
+    """Has a verifier read every gold, so that a bad one shows before anything is generated.
+
+    Raises:
+        GoldError: naming the problem.
+    """
+    if isinstance(scorer, MathVerifier):
+        scorer.score([Sample(prompt="", completion="", gold=problem.gold, id=problem.id) for problem in problems])
+
+
+def room_of(policy: Any) -> int | None:
+    """The positions that a model has, for a prompt and its completion together."""
+    room: int | None = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    return room
+
+
+def check_room(
+    room: int | None, tokenizer: Any, form: PromptFormat, problems: Sequence[Problem], max_tokens: int
+) -> None:
+    """Finds a problem that leaves no room for its completion before anything is generated.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for problem in problems:
+        length = len(form.prompt_ids(problem.question, tokenizer))
+        if room is not None and length + max_tokens > room:
+            raise InputError(
+                f"the prompt of problem {problem.id} has {length} tokens: with max_completion_tokens {max_tokens} that "
+                f"is more than the model's {room} positions; lower it, or leave the problem out"
+            )
 
 
 def prompt_format(task: str, instruction: str | None) -> PromptFormat:

@@ -1,5 +1,6 @@
 """`markscheme train-reward-model`: a reward model from preference pairs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from markscheme.commands.shared import console
 from markscheme.files import sha256_of, write_json
 from markscheme.models import EMBEDDED, fingerprint, load_policy
 from markscheme.progress import progress_bar
-from markscheme.reward_models import PairEvaluation, RewardModelConfig, RewardNetwork, load_pairs
+from markscheme.reward_models import PairEvaluation, PreferencePair, RewardModelConfig, RewardNetwork, load_pairs
 from markscheme.reward_models import train_reward_model as run_training
 from markscheme.reward_models.model import MODEL_FOLDER
 from markscheme.reward_models.training import encode_pairs
@@ -25,6 +26,7 @@ def train_reward_model(
     out: Path,
     model: str = EMBEDDED,
     revision: str | None = None,
+    skip_long: bool = False,
     config: Path | None = None,
     settings: Annotated[RewardModelConfig | None, Parameter(name="*")] = None,
 ) -> None:
@@ -40,19 +42,24 @@ def train_reward_model(
         Language model to start from: "embedded", a model folder, or a hub id.
     revision
         Commit of a hub model.
+    skip_long
+        Leave out pairs that are longer than the model can read, instead of stopping.
     config
         TOML file of options.
     """
     settings = settings or RewardModelConfig()
     preferences = load_pairs(pairs)
     language_model, tokenizer = load_policy(model, revision)
+    weights = fingerprint(language_model, tokenizer)
+    network = RewardNetwork.from_language_model(language_model, tokenizer, settings.seed)
+    if skip_long:
+        preferences = without_long(preferences, network)
+    train_pairs, _ = encode_pairs(network, preferences, settings)  # finds over-long ones before the folder is made
     record = {
-        "model": {"name": model, "fingerprint": fingerprint(language_model, tokenizer)},
-        "pairs": {"file": pairs.name, "sha256": sha256_of(pairs), "pairs": len(preferences)},
+        "model": {"name": model, "fingerprint": weights},
+        "pairs": {"file": pairs.name, "sha256": sha256_of(pairs), "pairs": len(preferences), "skip_long": skip_long},
         "reward_model": asdict(settings),
     }
-    network = RewardNetwork.from_language_model(language_model, tokenizer, settings.seed)
-    train_pairs, _ = encode_pairs(network, preferences, settings)  # finds over-long ones before the folder is made
     log = RunLog(out, record)
     with progress_bar(console, "steps", settings.num_steps(len(train_pairs))) as bar:
         evaluation = run_training(
@@ -67,6 +74,20 @@ def train_reward_model(
     print_pair_evaluation(evaluation, "held-out pairs")
     console.print(f"in {out}: {MODEL_FOLDER}, evaluation.json, metrics.jsonl")
     console.print(f"to score with it: markscheme score FILE.jsonl --scorer {out / MODEL_FOLDER}")
+
+
+def without_long(pairs: Sequence[PreferencePair], network: RewardNetwork) -> list[PreferencePair]:
+    """The pairs that the network can read; says how many it leaves out."""
+    fitting = [
+        pair
+        for pair in pairs
+        if all(network.fits(network.encode(pair.prompt, text)) for text in (pair.chosen, pair.rejected))
+    ]
+    if len(fitting) < len(pairs):
+        console.print(
+            f"left out {len(pairs) - len(fitting)} of {len(pairs)} pairs: longer than {network.max_tokens} tokens"
+        )
+    return fitting
 
 
 def print_pair_evaluation(evaluation: PairEvaluation, title: str) -> None:

@@ -34,6 +34,8 @@ from markscheme.verifiers import MathVerifier
 
 SEED = 0
 WIDTH, LAYERS = 96, 3
+MAX_TOKENS = 2_048
+"""Positions: far more than generated problems need, so that GSM8K's questions fit byte by byte."""
 EXAMPLES = {1: 500, 2: 15_000, 3: 22_000, 4: 25_000}
 """Examples of each difficulty."""
 SLIPS = {"fewer": 0.6, "times": 0.45, "price": 0.4}
@@ -69,7 +71,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(lexicon(), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=END, chat_template=CHAT_TEMPLATE, model_max_length=512
+        tokenizer_object=tokenizer, eos_token=END, pad_token=END, chat_template=CHAT_TEMPLATE, model_max_length=MAX_TOKENS
     )
 
 
@@ -83,7 +85,7 @@ def make_model(vocab_size: int, width: int, layers: int, seed: int) -> Qwen2ForC
         num_hidden_layers=layers,
         num_attention_heads=width // 32,
         num_key_value_heads=width // 32,
-        max_position_embeddings=512,
+        max_position_embeddings=MAX_TOKENS,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=0,
@@ -110,7 +112,7 @@ def make_policy(out: Path) -> None:
     console = Console(highlight=False)
     tokenizer = make_tokenizer()
     model = make_model(len(tokenizer), WIDTH, LAYERS, SEED)
-    examples = sft_examples(sft_problems(), tokenizer, FORM, room=512)
+    examples = sft_examples(sft_problems(), tokenizer, FORM, room=MAX_TOKENS)
     log = RunLog(out / "sft", {"examples": str(EXAMPLES), "slips": SLIPS, "sft": asdict(SETTINGS)})
     with progress_bar(console, "training", SETTINGS.num_steps(len(examples))) as bar:
         train_sft(model, examples, SETTINGS, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))
