@@ -54,10 +54,13 @@ class EvaluationConfig:
     temperature: float = 1.0
     """Of the drawn completions."""
     top_p: float = 1.0
+    """Of the drawn completions: draw from the likeliest tokens that together have this probability."""
     max_completion_tokens: int = 512
+    """A longer completion is cut off, and counted as truncated."""
     greedy: bool = True
     """Whether to write one completion per problem at temperature 0 as well."""
     seed: int = 0
+    """Of the drawn completions."""
     stop: tuple[str, ...] = ()
     """A completion ends before the first of these strings."""
 

@@ -5,6 +5,7 @@ Shapes: P problems a step, G completions a problem, M completion tokens of a mic
 
 import copy
 import itertools
+import math
 import statistics
 import time
 import warnings
@@ -53,9 +54,13 @@ class GRPOConfig:
     updates_per_batch: int = 1
     """Optimizer steps on one batch of rollouts (mu in Algorithm 1)."""
     learning_rate: float = 1e-6
+    """Of AdamW, at its peak."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Of AdamW: memory of the gradient's mean and of its square."""
     weight_decay: float = 0.0
+    """Of AdamW."""
     warmup_steps: int = 0
+    """Steps in which the learning rate rises to its peak."""
     decay_share: float = 1.0
     """The learning rate falls linearly to 0 over this last share of the steps."""
     clip_eps: float = 0.2
@@ -63,9 +68,13 @@ class GRPOConfig:
     kl_coef: float = 0.0
     """Weight of the KL term (k3) against the policy the run began with; 0 needs no reference model."""
     temperature: float = 1.0
+    """Of the rollouts, and of the log-probabilities that are trained."""
     max_completion_tokens: int = 512
+    """A longer completion is cut off, and scored as it is."""
     stop: tuple[str, ...] = ()
+    """A completion ends before the first of these strings."""
     max_grad_norm: float = 1.0
+    """A longer gradient is scaled down to this norm."""
     token_budget: int = 4_096
     """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
     dev_every: int = 10
@@ -75,6 +84,7 @@ class GRPOConfig:
     logged_groups: int = 1
     """Groups of a step whose completions are kept in completions.jsonl."""
     seed: int = 0
+    """Of the order of the problems and of every completion."""
 
     def __post_init__(self) -> None:
         if self.group_size < 2:
@@ -112,6 +122,7 @@ def train_grpo(
 
     Raises:
         GoldError: if a gold cannot be read.
+        FloatingPointError: if the gradient is not finite.
         UnscoredError: if more than a fifth of a step's completions could not be scored.
     """
     check_head(policy)
@@ -127,6 +138,10 @@ def train_grpo(
     sampling = Sampling(
         temperature=config.temperature, max_completion_tokens=config.max_completion_tokens, stop=config.stop
     )
+    if dev_problems and not log.read():
+        start = time.process_time()
+        accuracy = greedy_accuracy(generator, scorer, dev_problems, prompt_ids, sampling)
+        log.write(0, {"dev_accuracy": accuracy}, {"dev_cpu_s": time.process_time() - start})
     for step in range(first_step, config.steps):
         clock = [time.process_time()]
         torch.manual_seed(seed_of("dropout", config.seed, step))
@@ -209,6 +224,8 @@ def update_policy(
                 sums["kl"] += 0.0 if reference_M is None else float(k3(logprobs_M, reference_M).sum())
                 num_tokens += len(logprobs_M)
         metrics["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm))
+        if not math.isfinite(metrics["grad_norm"]):
+            raise FloatingPointError(f"the gradient is {metrics['grad_norm']}: lower learning_rate")
         optimizer.step()
         optimizer.zero_grad()
     metrics["surrogate_loss"] = sums.pop("surrogate_loss")

@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.files import InputError, whole_folder, write_json
-from markscheme.models import write_pretrained
+from markscheme.models import load_tokenizer, no_progress_bars, write_pretrained
 from markscheme.prompting import PromptFormat
 from markscheme.scoring import Message
 
@@ -70,8 +70,9 @@ class RewardNetwork(nn.Module):
         """
         check_folder(folder)
         try:
-            trunk: PreTrainedModel = AutoModel.from_pretrained(folder, dtype=torch.float32)
-            network = cls(trunk, AutoTokenizer.from_pretrained(folder), load_file(folder / HEAD_FILE)["head"])
+            with no_progress_bars():
+                trunk: PreTrainedModel = AutoModel.from_pretrained(folder, dtype=torch.float32)
+            network = cls(trunk, load_tokenizer(str(folder)), load_file(folder / HEAD_FILE)["head"])
             settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
             network.centre, network.spread = float(settings["centre"]), float(settings["spread"])
         except (OSError, ValueError, KeyError, SafetensorError) as error:

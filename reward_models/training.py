@@ -98,7 +98,19 @@ def train_reward_model(
     Raises:
         InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
     """
-    examples, held_out = encode_pairs(network, pairs, config)
+    train, held_out = encode_pairs(network, pairs, config.held_out_share)
+    return train_encoded(network, train, held_out, config, log, on_step)
+
+
+def train_encoded(
+    network: RewardNetwork,
+    examples: Sequence[EncodedPair],
+    held_out: Sequence[EncodedPair],
+    config: RewardModelConfig,
+    log: RunLog,
+    on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+) -> PairEvaluation:
+    """`train_reward_model` for pairs that `encode_pairs` made."""
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
     )
@@ -135,26 +147,26 @@ def train_reward_model(
 
 
 def encode_pairs(
-    network: RewardNetwork, pairs: Sequence[PreferencePair], config: RewardModelConfig
+    network: RewardNetwork, pairs: Sequence[PreferencePair], held_out_share: float, *, skip_long: bool = False
 ) -> tuple[list[EncodedPair], list[EncodedPair]]:
-    """(training pairs, held-out pairs) as token ids.
+    """(training pairs, held-out pairs) as token ids; `skip_long` leaves out those that the network cannot read.
 
     Raises:
         InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
     """
-    train, held_out = (
-        [
-            EncodedPair(
-                pair=pair,
-                chosen=network.encode(pair.prompt, pair.chosen),
-                rejected=network.encode(pair.prompt, pair.rejected),
-            )
-            for pair in part
-        ]
-        for part in split_pairs(pairs, config.held_out_share)
-    )
-    _check_lengths(network, [*train, *held_out])
-    return train, held_out
+    encoded = {
+        pair: EncodedPair(
+            pair=pair,
+            chosen=network.encode(pair.prompt, pair.chosen),
+            rejected=network.encode(pair.prompt, pair.rejected),
+        )
+        for pair in pairs
+    }
+    if not skip_long:
+        _check_lengths(network, [encoded[pair] for pair in pairs])
+    fitting = [pair for pair in pairs if _fits(network, encoded[pair])]
+    train, held_out = split_pairs(fitting, held_out_share)
+    return [encoded[pair] for pair in train], [encoded[pair] for pair in held_out]
 
 
 def _backward(network: RewardNetwork, batch: Sequence[EncodedPair], token_budget: int) -> tuple[float, float, float]:
@@ -185,10 +197,14 @@ def _measure(network: RewardNetwork, encoded: Sequence[EncodedPair], token_budge
 
 
 def _check_lengths(network: RewardNetwork, encoded: Sequence[EncodedPair]) -> None:
-    over_long = [pair for pair in encoded if not (network.fits(pair.chosen) and network.fits(pair.rejected))]
+    over_long = [pair for pair in encoded if not _fits(network, pair)]
     if over_long:
         longest = max(pair.padded_tokens() for pair in over_long) // 2
         raise InputError(
             f"{len(over_long)} of {len(encoded)} pairs are longer than the model's {network.max_tokens} tokens "
             f"(the longest has {longest}): leave them out (--skip-long), or take a model with a longer context"
         )
+
+
+def _fits(network: RewardNetwork, pair: EncodedPair) -> bool:
+    return network.fits(pair.chosen) and network.fits(pair.rejected)

@@ -3,12 +3,16 @@
 import asyncio
 import json
 import pickle
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from markscheme.compose import Cascade, Clip, Gate, LengthShaping, WeightedSum, as_scorer
+from markscheme.policy.make import make_model, make_tokenizer
+from markscheme.reward_models import RewardModel, RewardNetwork
 from markscheme.scoring import Outcome, Sample, Score, Scorer
 from markscheme.verifiers import AnswerKind, FormatVerifier, MathVerifier, NumericVerifier
 
@@ -21,6 +25,19 @@ def shortness(sample: Sample) -> float:
 
 def agrees(sample: Sample) -> bool | None:
     return None if sample.completion.startswith("?") else sample.gold in sample.completion  # type: ignore[operator]
+
+
+FOLDER = tempfile.TemporaryDirectory(prefix="markscheme-contract-")  # goes with this process
+
+
+def reward_model() -> RewardModel:
+    """A reward model with random weights that reads 512 tokens: some of the samples are longer."""
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), width=32, layers=1, seed=0)
+    model.config.max_position_embeddings = 512
+    folder = Path(FOLDER.name) / "model"
+    RewardNetwork.from_language_model(model, tokenizer, seed=1).save(folder)
+    return RewardModel(folder)
 
 
 MATH = MathVerifier(deadline_s=DEADLINE_S)
@@ -40,6 +57,7 @@ SCORERS: list[Scorer] = [
     Cascade([as_scorer(agrees), MATH, NumericVerifier(lenient=True)]),
     Clip(as_scorer(shortness), low=0.1, high=0.5),
     LengthShaping(MATH, max_tokens=100, buffer_tokens=50),
+    reward_model(),
     WeightedSum({"nested": (Clip(Gate(NumericVerifier(), FormatVerifier()), low=0.0, high=0.5), 2.0)}),
 ]
 
@@ -98,6 +116,15 @@ def sample(index: int, completion: str) -> Sample:
 SAMPLES = [sample(index, completion) for index, completion in enumerate([*ORDINARY, *HOSTILE])]
 
 
+class Near(float):
+    """A reward: kernels round it otherwise in a batch of another shape."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and float(self) == pytest.approx(float(other), abs=1e-5)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def plain(scores: list[Score]) -> list[dict[str, Any]]:
     """The scores as JSON values, without times."""
     return [_without_times(score.to_dict()) for score in scores]
@@ -106,6 +133,9 @@ def plain(scores: list[Score]) -> list[dict[str, Any]]:
 def _without_times(record: dict[str, Any]) -> dict[str, Any]:
     evidence = {key: value for key, value in record.get("evidence", {}).items() if "seconds" not in key}
     parts = {name: _without_times(part) for name, part in record.get("parts", {}).items()}
+    if "reward" in evidence:
+        record = {**record, "value": Near(record["value"])}
+        evidence["reward"] = Near(evidence["reward"])
     return {**record, "evidence": evidence, "parts": parts}
 
 

@@ -1,6 +1,7 @@
 """Supervised fine-tuning: log-likelihood of given completions (coefficient 1 in the unified paradigm,
 DeepSeekMath, arXiv:2402.03300, section 5.2)."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,13 @@ class SFTConfig:
     """Settings of supervised fine-tuning."""
 
     learning_rate: float = 1e-5
+    """Of AdamW, at its peak."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Of AdamW: memory of the gradient's mean and of its square."""
     weight_decay: float = 0.0
+    """Of AdamW."""
     warmup_steps: int = 50
+    """Steps in which the learning rate rises to its peak."""
     decay_share: float = 0.4
     """The learning rate falls linearly to 0 over this last share of the steps."""
     batch_size: int = 16
@@ -32,10 +37,13 @@ class SFTConfig:
     token_budget: int = 4_096
     """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
     max_grad_norm: float = 1.0
+    """A longer gradient is scaled down to this norm."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     log_every: int = 50
+    """Steps between lines of metrics."""
     seed: int = 0
+    """Of the order of the examples."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "token_budget", "checkpoint_every", "log_every"):
@@ -80,6 +88,8 @@ def train_sft(
             micro_loss.backward()
             loss += float(micro_loss.detach())
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        if not math.isfinite(grad_norm):
+            raise FloatingPointError(f"the gradient is {float(grad_norm)} at step {step + 1}: lower learning_rate")
         rate = config.learning_rate * learning_rate_share(step, num_steps, config.warmup_steps, config.decay_share)
         for group in optimizer.param_groups:
             group["lr"] = rate

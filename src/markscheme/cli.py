@@ -1,13 +1,16 @@
 """The command line. Each command lives in `markscheme.commands` and is imported when it is called."""
 
 import errno
+import math
 import sys
 import tomllib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 from cyclopts.config import Toml
 from rich.console import Console
 
@@ -54,8 +57,12 @@ def run(tokens: list[str]) -> int:
     warnings.showwarning = _print_warning
     app = make_app()
     try:
+        _check_command(tokens)
         app.config = _settings_file(tokens)
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        _check_numbers(bound.arguments)
+    except UnusedCliTokensError as error:
+        return _complain(InputError(f"do not know what to do with {' '.join(error.unused_tokens or ())}; see --help"))
     except (CycloptsError, ValueError, OSError) as error:
         return _complain(error)
     try:
@@ -63,9 +70,24 @@ def run(tokens: list[str]) -> int:
     except (InputError, GoldError, OSError, FloatingPointError) as error:
         return _complain(error)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     return result if isinstance(result, int) else 0
+
+
+def _check_command(tokens: list[str]) -> None:
+    """Names an unknown command before any command is imported, which takes seconds."""
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
+        raise InputError(f"no command {tokens[0]!r}; there are {', '.join(COMMANDS)}")
+
+
+def _check_numbers(arguments: Mapping[str, Any]) -> None:
+    """NaN and infinity are numbers to `float`, but no setting."""
+    for name, value in arguments.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            _check_numbers({field.name: getattr(value, field.name) for field in fields(value)})
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{name} must be a finite number, got {value}")
 
 
 def _settings_file(tokens: list[str]) -> tuple[Toml, ...]:

@@ -1,6 +1,8 @@
 """Loading and saving policies: the embedded one, a folder, or a model of the hub."""
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,14 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from markscheme.files import InputError, whole_folder
 
@@ -37,10 +46,10 @@ def load_policy(
     if Path(source).is_dir() and not (Path(source) / "config.json").exists():
         raise InputError(f"{source}: no config.json in this folder, so it holds no model")
     try:
-        with _no_progress_bars():
-            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        with no_progress_bars():
+            tokenizer = load_tokenizer(source, revision)
             model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         kind = "the files in this folder are no model" if Path(source).is_dir() else "no folder here, nor a hub model"
         reason = str(error).partition("\n")[0]
         raise InputError(f"cannot load the model {name!r}: {kind} ({reason})") from error
@@ -48,6 +57,18 @@ def load_policy(
         raise InputError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens only: a file of it must be missing")
     torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")  # the model's own `to` is untyped
     return model, tokenizer
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """A tokenizer as it was saved.
+
+    For some types of model, Qwen2 among them, AutoTokenizer puts the pre-tokenizer, the normaliser and the special
+    tokens of the original in the place of a tokenizer's own: it would read text otherwise than the model learned.
+    """
+    saved_as = get_tokenizer_config(source, revision=revision).get("tokenizer_class")
+    kind: Any = PreTrainedTokenizerFast if saved_as == PreTrainedTokenizerFast.__name__ else AutoTokenizer
+    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(source, revision=revision)
+    return tokenizer
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -67,10 +88,13 @@ def write_pretrained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         OSError: if they cannot be written.
     """
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             model.save_pretrained(folder)
     except SafetensorError as error:  # what becomes of a full disk
-        raise OSError(f"{folder}: the weights cannot be written ({error})") from error
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
     tokenizer.save_pretrained(folder)
 
 
@@ -86,7 +110,7 @@ def fingerprint(model: PreTrainedModel, tokenizer: Any) -> str:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
     """The bars of transformers say nothing about a model that is read in seconds."""
     were_on = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()

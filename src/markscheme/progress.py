@@ -17,6 +17,8 @@ class Bar:
         self._console, self._title, self._total = console, title, total
         self._started = self._printed = time.monotonic()
         self._first: int | None = None
+        self._last = 0
+        self._note = ""
         self._live: Progress | None = None
         if console.is_terminal:
             self._live = Progress(
@@ -31,14 +33,18 @@ class Bar:
             )
             self._task = self._live.add_task(title, total=total, note="")
 
-    def update(self, done: int, note: str = "") -> None:
-        """`done` of the total is finished; `note` says how it goes."""
+    def update(self, done: int, note: str | None = None) -> None:
+        """`done` of the total is finished; `note` says how it goes, None leaves what was said."""
+        self._note = self._note if note is None else note
         if self._live:
-            self._live.update(self._task, completed=done, note=note)
+            self._live.update(self._task, completed=done, note=self._note)
             return
+        if done == self._last == self._total:
+            return  # the end was printed
         now = time.monotonic()
         if self._first is None:
             self._first = done
+        self._last = done
         if now - self._printed < LOG_EVERY_S and done < self._total:
             return
         self._printed = now
@@ -48,7 +54,7 @@ class Bar:
             if new > 0 and done < self._total
             else ""
         )
-        self._console.print(f"{self._title} {done}/{self._total}{left} {note}".rstrip(), highlight=False)
+        self._console.print(f"{self._title} {done}/{self._total}{left} {self._note}".rstrip(), highlight=False)
 
 
 @contextmanager

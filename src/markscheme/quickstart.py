@@ -23,6 +23,8 @@ from markscheme.run_log import RunLog
 from markscheme.torch_engine import TorchEngine
 from markscheme.verifiers import MathVerifier
 
+DIFFICULTY = 4  # where the embedded policy has headroom
+MAX_COMPLETION_TOKENS = 100  # solutions have up to 75
 METRICS = ("greedy", "pass@1", "pass@8", "maj@8")
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -33,15 +35,16 @@ class QuickstartConfig:
 
     seed: int = 0
     """Of everything: test problems, rollouts, samples. Another seed is another run on other test problems."""
-    difficulty: int = 4
-    """Of the generated problems."""
     num_test: int = 500
+    """Problems of the evaluations before and after."""
     num_dev: int = 200
-    max_completion_tokens: int = 100
-    steps: int = 100
+    """Problems of the evaluations during training."""
+    steps: int = 80
+    """GRPO steps."""
     prompts_per_step: int = 32
+    """Problems in a step."""
     group_size: int = 8
-    learning_rate: float = 4e-4
+    """Rollouts of a problem."""
 
     def __post_init__(self) -> None:
         for name in ("num_test", "num_dev", "steps"):
@@ -53,15 +56,26 @@ class QuickstartConfig:
             steps=self.steps,
             prompts_per_step=self.prompts_per_step,
             group_size=self.group_size,
-            learning_rate=self.learning_rate,
+            learning_rate=2.5e-4,
             warmup_steps=10,
-            max_completion_tokens=self.max_completion_tokens,
+            max_completion_tokens=MAX_COMPLETION_TOKENS,
             seed=self.seed,
         )
 
 
-def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Mapping[str, Any]:
-    """Runs what is missing of the story in the folder `out`, and returns what `summary.json` holds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What came out."""
+
+    comparison: Comparison
+    rewards: tuple[float, ...]
+    """Mean reward of each training step."""
+    summary: Mapping[str, Any]
+    """What `summary.json` holds."""
+
+
+def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
+    """Runs what is missing of the story in the folder `out`.
 
     Raises:
         InputError: if `out` holds another run.
@@ -75,7 +89,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Mapping
     test = _problems("test", config.num_test, config)
 
     def measured(name: str, title: str) -> Evaluation:
-        settings = EvaluationConfig(num_samples=8, max_completion_tokens=config.max_completion_tokens, seed=config.seed)
+        settings = EvaluationConfig(num_samples=8, max_completion_tokens=MAX_COMPLETION_TOKENS, seed=config.seed)
         with progress_bar(console, title, len(test) * len(settings.completions_per_problem())) as bar:
             return evaluate(
                 engine,
@@ -110,9 +124,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Mapping
 
     comparison = compare(before, after)
     metrics = log.read("metrics.jsonl")
-    train_cpu_s = sum(
-        sum(value for name, value in line.items() if name != "step") for line in log.read("timings.jsonl")
-    )
+    train_cpu_s = sum(line[name] for line in log.read("timings.jsonl") for name in line.keys() - {"step"})
     summary = _summary(comparison, config, train_cpu_s)
     write_report(
         comparison,
@@ -121,7 +133,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Mapping
         training_metrics=metrics,
         provenance={
             "policy": f"the embedded policy, fingerprint {record['model']}",
-            "task": f"generated, difficulty {config.difficulty}, test part, problem seed {config.seed}",
+            "task": f"generated, difficulty {DIFFICULTY}, test part, problem seed {config.seed}",
             "reward": f"{scorer.name} verifier {scorer.version}",
             "training": f"{config.steps} steps of {config.prompts_per_step} x {config.group_size} rollouts, "
             f"{train_cpu_s:.0f} CPU-seconds, seed {config.seed}",
@@ -129,7 +141,8 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Mapping
         },
     )
     write_json(out / "summary.json", summary)
-    return summary
+    rewards = tuple(line["reward"] for line in metrics if "reward" in line)
+    return Story(comparison=comparison, rewards=rewards, summary=summary)
 
 
 def reward_curve(rewards: Sequence[float], width: int = 40) -> str:
@@ -157,7 +170,7 @@ class _Watch:
 
 
 def _problems(split: str, count: int, config: QuickstartConfig) -> list[Problem]:
-    return list(itertools.islice(generated_problems(split, config.difficulty, config.seed), count))
+    return list(itertools.islice(generated_problems(split, DIFFICULTY, config.seed), count))
 
 
 def _summary(comparison: Comparison, config: QuickstartConfig, train_cpu_s: float) -> dict[str, Any]:

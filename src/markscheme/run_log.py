@@ -74,9 +74,8 @@ def to_toml(config: Mapping[str, Any]) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
-    if isinstance(value, bool | int | float | str):
-        return json.dumps(value, ensure_ascii=False)  # a JSON scalar is a TOML scalar
-    return json.dumps(str(value), ensure_ascii=False)
+    scalar = value if isinstance(value, bool | int | float | str) else str(value)
+    return json.dumps(scalar, ensure_ascii=False).replace("\x7f", "\\u007f")  # else a JSON scalar is a TOML scalar
 
 
 def _difference(path: Path, new_text: str) -> str:

@@ -107,8 +107,8 @@ def test_stop_string_ends_the_text_before_it(
 
 
 def test_a_prompt_without_room_is_refused(engine: TorchEngine) -> None:
-    with pytest.raises(InputError, match="prompt 0 has 510 tokens: with max_completion_tokens 12"):
-        generate(engine, [Request(prompt_ids=(5,) * 510, seeds=(0,))], SAMPLING)
+    with pytest.raises(InputError, match="prompt 0 has 2040 tokens: with max_completion_tokens 12"):
+        generate(engine, [Request(prompt_ids=(5,) * 2040, seeds=(0,))], SAMPLING)
     with pytest.raises(InputError, match="prompt 0 is empty"):
         generate(engine, [Request(prompt_ids=(), seeds=(0,))], SAMPLING)
 

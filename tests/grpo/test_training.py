@@ -141,7 +141,7 @@ def test_groups_without_variance_are_never_forwarded(tiny_model: PreTrainedModel
 def test_an_on_policy_step_has_ratio_one(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    lines = [line for line in train(tiny_model, tokenizer, tmp_path / "run") if line["trained_completions"]]
+    lines = [line for line in train(tiny_model, tokenizer, tmp_path / "run") if line.get("trained_completions")]
     assert lines
     for line in lines:
         assert line["clipped_share"] == 0
@@ -150,7 +150,7 @@ def test_an_on_policy_step_has_ratio_one(
 
 def test_it_learns(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, steps=25, prompts_per_step=8)
-    lines = train(tiny_model, tokenizer, tmp_path / "run", config)
+    lines = train(tiny_model, tokenizer, tmp_path / "run", config)[1:]
     assert sum(line["reward"] for line in lines[-5:]) > 3 * sum(line["reward"] for line in lines[:5])
 
 
@@ -169,8 +169,9 @@ def test_the_run_folder_tells_the_run(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     lines = train(tiny_model, tokenizer, tmp_path / "run")
-    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert [line["step"] for line in lines if "dev_accuracy" in line] == [3, 6]
+    assert [line["step"] for line in lines] == [0, 1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "dev_accuracy" in line] == [0, 3, 6]
+    assert all("reward" in line for line in lines[1:])
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.toml", "metrics.jsonl", "timings.jsonl", "completions.jsonl", "checkpoints",
     }  # fmt: skip
@@ -259,7 +260,7 @@ def test_unscored_completions_are_dropped_counted_and_stop_the_run(
 
     config = dataclasses.replace(CONFIG, prompts_per_step=10, steps=2)
     with pytest.warns(UserWarning, match="could not be scored"):
-        lines = train(tiny_model, tokenizer, tmp_path / "some", config, sometimes)
+        lines = train(tiny_model, tokenizer, tmp_path / "some", config, sometimes)[1:]
     assert 0.1 in {line["unscored_share"] for line in lines}
     with pytest.raises(UnscoredError, match=r"12 of 12 completions could not be scored, such as p\d+: undecided"):
         train(tiny_model, tokenizer, tmp_path / "all", CONFIG, lambda sample: None)

@@ -14,7 +14,9 @@ def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A causal language model, saved. Its pad token is its end token."""
     folder = tmp_path_factory.mktemp("policy")
     tokenizer = make_tokenizer()
-    make_model(len(tokenizer), width=32, layers=1, seed=0).save_pretrained(folder)
+    model = make_model(len(tokenizer), width=32, layers=1, seed=0)
+    model.config.max_position_embeddings = 512
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

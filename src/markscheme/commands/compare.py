@@ -8,7 +8,7 @@ from markscheme.benchmarks.compare import Comparison
 from markscheme.benchmarks.compare import compare as compare_evaluations
 from markscheme.benchmarks.outcomes import load_evaluation
 from markscheme.benchmarks.report import headline, write_report
-from markscheme.commands.shared import console
+from markscheme.commands.shared import console, say
 
 
 def compare(before: Path, after: Path, /, *, out: Path | None = None, title: str = "Before and after") -> None:
@@ -29,7 +29,7 @@ def compare(before: Path, after: Path, /, *, out: Path | None = None, title: str
     print_comparison(comparison)
     if out is not None:
         report = write_report(comparison, out, title)
-        console.print(f"report: {report}")
+        say(f"report: {report}")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -51,4 +51,4 @@ def print_comparison(comparison: Comparison) -> None:
     floor = f"{guess.accuracy:.3f}"
     table.add_row(f"floor: always {guess.answer[:20]}", floor, floor, "", "", style="dim")
     console.print(table)
-    console.print(headline(comparison))
+    say(headline(comparison))

@@ -11,7 +11,7 @@ from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
 from markscheme.benchmarks.evaluate import evaluate as run_evaluation
 from markscheme.benchmarks.outcomes import RECORDS, SUMMARY, load_evaluation
 from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import check_golds, check_room, console, prompt_format, room_of, verifier_by_name
+from markscheme.commands.shared import check_golds, check_room, console, prompt_format, room_of, say, verifier_by_name
 from markscheme.files import InputError
 from markscheme.models import EMBEDDED, fingerprint, load_policy
 from markscheme.problems import Problem
@@ -96,7 +96,7 @@ def evaluate(
             progress=lambda stage, done, _: bar.update(done, stage),
         )
     print_evaluation(evaluation, f"{model} on {task}")
-    console.print(f"in {out}: summary.json, scores.jsonl, records.jsonl")
+    say(f"in {out}: summary.json, scores.jsonl, records.jsonl")
 
 
 def check_folder(out: Path) -> None:
@@ -142,4 +142,4 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
         if counts["completions"]:
             mean = f"{counts['mean_completion_tokens']:.0f} tokens on average"
             endings = ", ".join(f"{label} {counts[name]}" for name, label in ENDINGS.items())
-            console.print(f"{kind}: {counts['completions']} completions of {mean}; {endings}")
+            say(f"{kind}: {counts['completions']} completions of {mean}; {endings}")

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from markscheme.commands.shared import console
+from markscheme.commands.shared import console, say
 from markscheme.commands.train_reward_model import print_pair_evaluation
 from markscheme.files import sha256_of, write_json
 from markscheme.progress import progress_bar
@@ -41,4 +41,4 @@ def evaluate_reward_model(
             **asdict(evaluation),
         }
         write_json(out, record)
-        console.print(f"figures: {out}")
+        say(f"figures: {out}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import check_golds, check_room, console, prompt_format, room_of, scorer_by_name
+from markscheme.commands.shared import check_golds, check_room, console, prompt_format, room_of, say, scorer_by_name
 from markscheme.files import InputError
 from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import UnscoredError
@@ -79,6 +79,7 @@ def grpo(
     policy, tokenizer = load_policy(model, revision)
     form = prompt_format(task, instruction)
     record = {
+        "command": "grpo",
         "model": {"name": model, "fingerprint": fingerprint(policy, tokenizer)},
         "task": {"name": task, "split": split, "problems": len(problems), "difficulty": difficulty},
         "dev": {"split": dev_split, "problems": len(dev_problems)},
@@ -106,7 +107,7 @@ def grpo(
     except UnscoredError as error:
         raise InputError(f"stopped, since the reward cannot be trusted: {error}") from error
     save_policy(policy, tokenizer, out / "policy")
-    console.print(f"in {out}: policy, metrics.jsonl, completions.jsonl")
+    say(f"in {out}: policy, metrics.jsonl, completions.jsonl")
 
 
 def step_note(metrics: Mapping[str, Any]) -> str:

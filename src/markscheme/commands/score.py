@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from markscheme.commands.shared import console, scorer_by_name
+from markscheme.commands.shared import console, say, scorer_by_name
 from markscheme.files import InputError, column, read_jsonl, write_lines
 from markscheme.progress import progress_bar
 from markscheme.scoring import Outcome, Sample, Scorer
@@ -55,8 +55,8 @@ def score(
         write_lines(out, scored_lines())
     counted = ", ".join(f"{outcome.value} {outcomes[outcome]}" for outcome in Outcome if outcomes[outcome])
     mean = f"mean value {sum(values) / len(values):.4f}" if values else "no row could be scored"
-    console.print(f"{total} rows by {judge.name} {judge.version}: {counted}; {mean}")
-    console.print(f"scores: {out}")
+    say(f"{total} rows by {judge.name} {judge.version}: {counted}; {mean}")
+    say(f"scores: {out}")
 
 
 def scored_rows(rows: Iterable[tuple[int, dict[str, Any]]], scorer: Scorer, name: str) -> Iterator[dict[str, Any]]:

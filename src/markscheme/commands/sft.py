@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import console, prompt_format, room_of
+from markscheme.commands.shared import console, prompt_format, room_of, say
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.head import check_head
@@ -65,6 +65,7 @@ def sft(
     form = prompt_format(task, instruction)
     examples = sft_examples(problems, tokenizer, form, room_of(policy))
     record = {
+        "command": "sft",
         "model": {"name": model, "fingerprint": fingerprint(policy, tokenizer)},
         "task": {"name": task, "split": split, "problems": len(problems), "difficulty": difficulty},
         "prompt_format": asdict(form),
@@ -75,7 +76,7 @@ def sft(
     with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
         train_sft(policy, examples, settings, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))
     save_policy(policy, tokenizer, out / "policy")
-    console.print(f"in {out}: policy, metrics.jsonl")
+    say(f"in {out}: policy, metrics.jsonl")
 
 
 def sft_examples(

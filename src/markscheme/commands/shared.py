@@ -19,6 +19,11 @@ console = Console(highlight=False)
 VERIFIERS: tuple[Profile, ...] = get_args(Profile)
 
 
+def say(text: str) -> None:
+    """Prints a line as it is: whole, whatever the width of the terminal, and without reading it as markup."""
+    console.print(text, soft_wrap=True, markup=False)
+
+
 def scorer_by_name(name: str, lenient: bool = False) -> Scorer:
     """A verifier by its profile, or a reward model by its folder.
 
@@ -64,18 +69,20 @@ def room_of(policy: Any) -> int | None:
 def check_room(
     room: int | None, tokenizer: Any, form: PromptFormat, problems: Sequence[Problem], max_tokens: int
 ) -> None:
-    """Finds a problem that leaves no room for its completion before anything is generated.
+    """Finds out whether every problem leaves room for its completion, before anything is generated.
 
     Raises:
-        InputError: naming the first of them.
+        InputError: naming the longest that does not.
     """
-    for problem in problems:
-        length = len(form.prompt_ids(problem.question, tokenizer))
-        if room is not None and length + max_tokens > room:
-            raise InputError(
-                f"the prompt of problem {problem.id} has {length} tokens: with max_completion_tokens {max_tokens} that "
-                f"is more than the model's {room} positions; lower it, or leave the problem out"
-            )
+    if room is None:
+        return
+    length, id_ = max((len(form.prompt_ids(problem.question, tokenizer)), problem.id) for problem in problems)
+    if length + max_tokens > room:
+        way_out = f"give --max-completion-tokens {room - length} or less" if length < room else "leave it out"
+        raise InputError(
+            f"max_completion_tokens {max_tokens} after the {length} tokens of problem {id_} is more than "
+            f"the model's {room} positions: {way_out}"
+        )
 
 
 def prompt_format(task: str, instruction: str | None) -> PromptFormat:

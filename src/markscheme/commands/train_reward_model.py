@@ -1,6 +1,5 @@
 """`markscheme train-reward-model`: a reward model from preference pairs."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,14 +7,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from markscheme.commands.shared import console
+from markscheme.commands.shared import console, say
 from markscheme.files import sha256_of, write_json
 from markscheme.models import EMBEDDED, fingerprint, load_policy
 from markscheme.progress import progress_bar
-from markscheme.reward_models import PairEvaluation, PreferencePair, RewardModelConfig, RewardNetwork, load_pairs
-from markscheme.reward_models import train_reward_model as run_training
+from markscheme.reward_models import PairEvaluation, RewardModelConfig, RewardNetwork, load_pairs
 from markscheme.reward_models.model import MODEL_FOLDER
-from markscheme.reward_models.training import encode_pairs
+from markscheme.reward_models.training import encode_pairs, train_encoded
 from markscheme.run_log import RunLog
 
 
@@ -52,42 +50,27 @@ def train_reward_model(
     language_model, tokenizer = load_policy(model, revision)
     weights = fingerprint(language_model, tokenizer)
     network = RewardNetwork.from_language_model(language_model, tokenizer, settings.seed)
-    if skip_long:
-        preferences = without_long(preferences, network)
-    train_pairs, _ = encode_pairs(network, preferences, settings)  # finds over-long ones before the folder is made
+    train, held_out = encode_pairs(network, preferences, settings.held_out_share, skip_long=skip_long)
+    num_pairs = len(train) + len(held_out)
+    if num_pairs < len(preferences):
+        left_out = len(preferences) - num_pairs
+        say(f"left out {left_out} of {len(preferences)} pairs: longer than {network.max_tokens} tokens")
     record = {
+        "command": "train-reward-model",
         "model": {"name": model, "fingerprint": weights},
-        "pairs": {"file": pairs.name, "sha256": sha256_of(pairs), "pairs": len(preferences), "skip_long": skip_long},
+        "pairs": {"file": pairs.name, "sha256": sha256_of(pairs), "pairs": num_pairs, "skip_long": skip_long},
         "reward_model": asdict(settings),
     }
     log = RunLog(out, record)
-    with progress_bar(console, "steps", settings.num_steps(len(train_pairs))) as bar:
-        evaluation = run_training(
-            network,
-            preferences,
-            settings,
-            log,
-            lambda done, _, loss: bar.update(done, f"loss {loss:.3f}"),
+    with progress_bar(console, "steps", settings.num_steps(len(train))) as bar:
+        evaluation = train_encoded(
+            network, train, held_out, settings, log, lambda done, _, loss: bar.update(done, f"loss {loss:.3f}")
         )
     network.save(out / MODEL_FOLDER)
     write_json(out / "evaluation.json", asdict(evaluation))
     print_pair_evaluation(evaluation, "held-out pairs")
-    console.print(f"in {out}: {MODEL_FOLDER}, evaluation.json, metrics.jsonl")
-    console.print(f"to score with it: markscheme score FILE.jsonl --scorer {out / MODEL_FOLDER}")
-
-
-def without_long(pairs: Sequence[PreferencePair], network: RewardNetwork) -> list[PreferencePair]:
-    """The pairs that the network can read; says how many it leaves out."""
-    fitting = [
-        pair
-        for pair in pairs
-        if all(network.fits(network.encode(pair.prompt, text)) for text in (pair.chosen, pair.rejected))
-    ]
-    if len(fitting) < len(pairs):
-        console.print(
-            f"left out {len(pairs) - len(fitting)} of {len(pairs)} pairs: longer than {network.max_tokens} tokens"
-        )
-    return fitting
+    say(f"in {out}: {MODEL_FOLDER}, evaluation.json, metrics.jsonl")
+    say(f"to score with it: markscheme score FILE.jsonl --scorer {out / MODEL_FOLDER}")
 
 
 def print_pair_evaluation(evaluation: PairEvaluation, title: str) -> None:
@@ -104,9 +87,9 @@ def print_pair_evaluation(evaluation: PairEvaluation, title: str) -> None:
         table.add_row(name, f"{accuracy.accuracy:.3f}", f"{accuracy.low:.3f} to {accuracy.high:.3f}", style=style)
     console.print(table)
     if evaluation.num_ties:
-        console.print(f"{evaluation.num_ties} ties, each counted as one half")
+        say(f"{evaluation.num_ties} ties, each counted as one half")
     if evaluation.num_unscored:
-        console.print(
+        say(
             f"{evaluation.num_unscored} pairs without a score are left out; "
             f"counted as wrong, the accuracy is {evaluation.pessimistic:.3f}"
         )

@@ -71,7 +71,11 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(lexicon(), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=END, chat_template=CHAT_TEMPLATE, model_max_length=MAX_TOKENS
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=END,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=MAX_TOKENS,
     )
 
 
