@@ -1,6 +1,7 @@
 """`markscheme evaluate`: measure a policy on a task."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,18 @@ from rich.table import Table
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
 from markscheme.benchmarks.evaluate import evaluate as run_evaluation
 from markscheme.benchmarks.outcomes import RECORDS, SUMMARY, load_evaluation
-from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import check_golds, check_room, console, prompt_format, room_of, say, verifier_by_name
+from markscheme.commands.shared import (
+    ModelOptions,
+    TaskOptions,
+    check_golds,
+    check_room,
+    console,
+    room_of,
+    say,
+    verifier_by_name,
+)
 from markscheme.files import InputError
-from markscheme.models import EMBEDDED, fingerprint, load_policy
+from markscheme.models import fingerprint, load_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.torch_engine import TorchEngine
@@ -21,20 +30,21 @@ from markscheme.torch_engine import TorchEngine
 ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestOptions(TaskOptions):
+    """Problems to measure on."""
+
+    split: str = "test"
+    """Part of the task: train, dev, test; the generated task also has sft and unseen."""
+
+
 def evaluate(
     *,
-    task: str,
+    task: Annotated[TestOptions, Parameter(name="*")],
     out: Path,
-    model: str = EMBEDDED,
-    revision: str | None = None,
-    split: str = "test",
-    data: Path | None = None,
-    limit: int | None = None,
-    difficulty: int = 4,
-    problem_seed: int = 0,
+    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
     scorer: str = "math",
     lenient: bool = False,
-    instruction: str | None = None,
     dtype: str = "float32",
     config: Path | None = None,
     settings: Annotated[EvaluationConfig | None, Parameter(name="*")] = None,
@@ -43,42 +53,24 @@ def evaluate(
 
     Parameters
     ----------
-    task
-        gsm8k, math, math500, cmath, generated, or a .jsonl[.gz] file with question and gold.
     out
         Folder for records, scores and summary.
-    model
-        "embedded", a model folder, or a hub id.
-    revision
-        Commit of a hub model.
-    split
-        train, dev, test; the generated task also has sft and unseen.
-    data
-        Local file or folder to read the task from instead of the hub.
-    limit
-        The first so many problems only.
-    difficulty
-        Of generated problems, 1 to 5.
-    problem_seed
-        Of generated problems: another seed gives other problems.
     scorer
         math, gsm8k or cmath.
     lenient
         Without a stated answer, take the last number of the last line.
-    instruction
-        Follows each question; by default the task's own.
     dtype
         float32, bfloat16 or float16.
     config
         TOML file of options.
     """
-    settings = settings or EvaluationConfig()
+    model, settings = model or ModelOptions(), settings or EvaluationConfig()
     judge = verifier_by_name(scorer, lenient)
-    problems = task_problems(task, split, data=data, limit=limit, difficulty=difficulty, seed=problem_seed)
+    problems = task.problems()
     check_golds(judge, problems)
     check_folder(out)
-    policy, tokenizer = load_policy(model, revision, dtype)
-    form = prompt_format(task, instruction)
+    policy, tokenizer = load_policy(model.model, model.revision, dtype)
+    form = task.prompt_format()
     check_room(room_of(policy), tokenizer, form, problems, settings.max_completion_tokens)
     weights = fingerprint(policy, tokenizer)
     check_same_evaluation(out, weights, problems)
@@ -95,7 +87,7 @@ def evaluate(
             fingerprint=weights,
             progress=lambda stage, done, _: bar.update(done, stage),
         )
-    print_evaluation(evaluation, f"{model} on {task}")
+    print_evaluation(evaluation, f"{model.model} on {task.task}")
     say(f"in {out}: summary.json, scores.jsonl, records.jsonl")
 
 

@@ -1,6 +1,7 @@
 """`markscheme quickstart`: the whole story on the embedded policy."""
 
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 import torch
@@ -30,10 +31,15 @@ def quickstart(
         TOML file of options.
     """
     torch.set_num_threads(1)  # so small a policy gains nothing from a second one, which costs processor time
-    story = run_quickstart(out, settings or QuickstartConfig(), console)
+    settings = settings or QuickstartConfig()
+    say(
+        f"A policy of 0.4 million parameters, {settings.num_test} word problems before and after {settings.steps} steps"
+    )
+    say(f"of GRPO. Everything goes to {out}; Ctrl-C keeps what was done, the same command goes on.")
+    story = run_quickstart(out, settings, console)
     console.print()
     print_comparison(story.comparison)
-    rewards = story.rewards
-    say(f"reward {rewards[0]:.2f} {reward_curve(rewards)} {rewards[-1]:.2f} in {len(rewards)} steps")
+    first, last = fmean(story.rewards[:10]), fmean(story.rewards[-10:])
+    say(f"mean reward of ten steps: {first:.2f} {reward_curve(story.rewards)} {last:.2f} in {len(story.rewards)} steps")
     say(f"training took {story.summary['train_cpu_seconds']:.0f} CPU-seconds")
     say(f"report: {out / 'report.html'}   numbers: {out / 'summary.json'}   policy: {out / 'policy'}")

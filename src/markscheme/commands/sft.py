@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from markscheme.benchmarks.tasks import task_problems
-from markscheme.commands.shared import console, prompt_format, room_of, say
+from markscheme.commands.shared import ModelOptions, TaskOptions, console, room_of, say
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.head import check_head
 from markscheme.grpo.pack import TokenSequence
-from markscheme.models import EMBEDDED, fingerprint, load_policy, save_policy
+from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.prompting import PromptFormat
@@ -22,15 +21,9 @@ from markscheme.run_log import RunLog
 
 def sft(
     *,
-    task: str,
+    task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
-    model: str = EMBEDDED,
-    revision: str | None = None,
-    split: str = "train",
-    data: Path | None = None,
-    limit: int | None = None,
-    difficulty: int = 4,
-    instruction: str | None = None,
+    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
     config: Path | None = None,
     settings: Annotated[SFTConfig | None, Parameter(name="*")] = None,
 ) -> None:
@@ -38,36 +31,20 @@ def sft(
 
     Parameters
     ----------
-    task
-        gsm8k, math, generated, or a .jsonl[.gz] file with question, gold and solution.
     out
         Run folder: config.toml, metrics.jsonl, checkpoints, and at the end policy.
-    model
-        "embedded", a model folder, or a hub id.
-    revision
-        Commit of a hub model.
-    split
-        Part of the task to train on.
-    data
-        Local file or folder to read the task from instead of the hub.
-    limit
-        The first so many problems only.
-    difficulty
-        Of generated problems, 1 to 5.
-    instruction
-        Follows each question; by default the task's own.
     config
         TOML file of options.
     """
-    settings = settings or SFTConfig()
-    problems = task_problems(task, split, data=data, limit=limit, difficulty=difficulty)
-    policy, tokenizer = load_policy(model, revision)
-    form = prompt_format(task, instruction)
+    model, settings = model or ModelOptions(), settings or SFTConfig()
+    problems = task.problems()
+    policy, tokenizer = load_policy(model.model, model.revision)
+    form = task.prompt_format()
     examples = sft_examples(problems, tokenizer, form, room_of(policy))
     record = {
         "command": "sft",
-        "model": {"name": model, "fingerprint": fingerprint(policy, tokenizer)},
-        "task": {"name": task, "split": split, "problems": len(problems), "difficulty": difficulty},
+        "model": {"name": model.model, "fingerprint": fingerprint(policy, tokenizer)},
+        "task": task.record(problems),
         "prompt_format": asdict(form),
         "sft": asdict(settings),
     }

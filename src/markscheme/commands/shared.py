@@ -1,11 +1,14 @@
-"""What several commands need: scorers by name, golds read beforehand, prompt formats."""
+"""What several commands need: options for tasks and models, scorers by name, golds read beforehand."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
 
+from markscheme.benchmarks.tasks import task_problems
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.files import InputError
 from markscheme.problems import Problem
@@ -17,6 +20,60 @@ from markscheme.verifiers.math_verifier import Profile
 console = Console(highlight=False)
 
 VERIFIERS: tuple[Profile, ...] = get_args(Profile)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which model."""
+
+    model: str = "embedded"
+    """"embedded", a model folder, or a hub id."""
+    revision: str | None = None
+    """Commit of a hub model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """Which problems, and how they are put to the model."""
+
+    task: str
+    """gsm8k, math, math500, cmath, generated, or a .jsonl[.gz] file with question, gold and, for sft, solution."""
+    split: str = "train"
+    """Part of the task: train, dev, test; the generated task also has sft and unseen."""
+    data: Path | None = None
+    """Local file or folder to read the task from instead of the hub."""
+    limit: int | None = None
+    """The first so many problems only."""
+    difficulty: int = 4
+    """Of generated problems, 1 to 5."""
+    problem_seed: int = 0
+    """Of generated problems: another seed gives other problems."""
+    instruction: str | None = None
+    """Follows each question; by default a request for a boxed answer, and nothing for generated problems."""
+
+    def problems(self) -> list[Problem]:
+        """The problems that the options name."""
+        return task_problems(
+            self.task, self.split, data=self.data, limit=self.limit, difficulty=self.difficulty, seed=self.problem_seed
+        )
+
+    def prompt_format(self) -> PromptFormat:
+        """How a question is put to the model."""
+        if self.instruction is None:
+            return PromptFormat(instruction="" if self.task == SOURCE else BOXED_INSTRUCTION)
+        return PromptFormat(instruction=self.instruction)
+
+    def record(self, problems: Sequence[Problem]) -> dict[str, Any]:
+        """What a run folder says of its problems."""
+        return {"name": self.task, "split": self.split, "problems": len(problems), "sha256": problems_hash(problems)}
+
+
+def problems_hash(problems: Sequence[Problem]) -> str:
+    """Names a list of problems by its content."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(repr((problem.id, problem.question, problem.gold, problem.solution)).encode())
+    return digest.hexdigest()[:16]
 
 
 def say(text: str) -> None:
@@ -83,10 +140,3 @@ def check_room(
             f"max_completion_tokens {max_tokens} after the {length} tokens of problem {id_} is more than "
             f"the model's {room} positions: {way_out}"
         )
-
-
-def prompt_format(task: str, instruction: str | None) -> PromptFormat:
-    """Generated problems are asked as they are, everything else asks for a boxed answer, unless told otherwise."""
-    if instruction is None:
-        instruction = "" if task == SOURCE else BOXED_INSTRUCTION
-    return PromptFormat(instruction=instruction)
