@@ -1,5 +1,6 @@
 """The README's commands run as they stand, and what it says of the tree is so."""
 
+import json
 import os
 import re
 import subprocess
@@ -37,6 +38,17 @@ def test_the_python_runs(code: str) -> None:
     assert result.returncode == 0, result.stderr
     for said in re.findall(r"print\(.*\)  # (.*)", code):
         assert said in result.stdout
+
+
+def test_the_results_are_those_of_the_runs() -> None:
+    for path in sorted((REPOSITORY / "docs" / "results").glob("quickstart-seed*.json")):
+        run = json.loads(path.read_text())
+        row = re.search(rf"^\| {run['seed']} \| (.*)$", README, re.MULTILINE)
+        assert row, path
+        for metric, change in run["paired"].items():
+            delta, low, high = (f"{100 * change[name]:+.1f}" for name in ("delta", "low", "high"))
+            text = f"{run['before'][metric]:.3f} → {run['after'][metric]:.3f}, {delta} [{low}, {high}]"
+            assert text in row[1], f"{path.name}: {metric}"
 
 
 def test_links_lead_somewhere() -> None:
