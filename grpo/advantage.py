@@ -12,8 +12,8 @@ def group_advantages(rewards_G: Sequence[float | None]) -> list[float]:
     A reward of None ("could not tell") stays out of mean and std and has advantage 0. So has everybody where
     all rewards are equal, exactly, or fewer than two are known.
 
-    >>> group_advantages([1.0, 0.0, None, 0.0, 1.0])
-    [0.8658753987355848, -0.8658753987355848, 0.0, -0.8658753987355848, 0.8658753987355848]
+    >>> [round(advantage, 3) for advantage in group_advantages([1.0, 0.0, None, 0.0, 1.0])]
+    [0.866, -0.866, 0.0, -0.866, 0.866]
     """
     known = [reward for reward in rewards_G if reward is not None]
     if len(set(known)) < 2:

@@ -5,7 +5,6 @@ Shapes: P problems a step, G completions a problem, M completion tokens of a mic
 
 import copy
 import itertools
-import math
 import statistics
 import time
 import warnings
@@ -32,9 +31,10 @@ from markscheme.grpo.rollout import (
     sample_groups,
     unscored_share,
 )
+from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
 from markscheme.problems import Problem
 from markscheme.run_log import RunLog
-from markscheme.schedule import batch_indices, learning_rate_share
+from markscheme.schedule import batch_indices
 from markscheme.scoring import Outcome, Scorer
 
 UNSCORED_WARNING = 0.01
@@ -42,7 +42,7 @@ UNSCORED_LIMIT = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GRPOConfig:
+class GRPOConfig(OptimizerConfig):
     """Settings of a GRPO run."""
 
     steps: int = 100
@@ -57,10 +57,6 @@ class GRPOConfig:
     """Of AdamW, at its peak."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Of AdamW: memory of the gradient's mean and of its square."""
-    weight_decay: float = 0.0
-    """Of AdamW."""
-    warmup_steps: int = 0
-    """Steps in which the learning rate rises to its peak."""
     decay_share: float = 1.0
     """The learning rate falls linearly to 0 over this last share of the steps."""
     clip_eps: float = 0.2
@@ -73,35 +69,29 @@ class GRPOConfig:
     """A longer completion is cut off, and scored as it is."""
     stop: tuple[str, ...] = ()
     """A completion ends before the first of these strings."""
-    max_grad_norm: float = 1.0
-    """A longer gradient is scaled down to this norm."""
-    token_budget: int = 4_096
-    """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
     dev_every: int = 10
     """Steps between greedy evaluations on the dev problems, where there are any."""
     checkpoint_every: int = 10
     """Steps between checkpoints."""
     logged_groups: int = 1
     """Groups of a step whose completions are kept in completions.jsonl."""
-    seed: int = 0
-    """Of the order of the problems and of every completion."""
 
     def __post_init__(self) -> None:
+        OptimizerConfig.__post_init__(self)  # super() does not know a class with slots
         if self.group_size < 2:
             raise ValueError(f"group_size must be at least 2 to compare rollouts, got {self.group_size}")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0 to draw different rollouts, got {self.temperature}")
-        for name in ("steps", "prompts_per_step", "updates_per_batch", "learning_rate", "max_completion_tokens"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("clip_eps", "max_grad_norm", "token_budget", "dev_every", "checkpoint_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("kl_coef", "weight_decay", "warmup_steps", "logged_groups"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"decay_share must be 0 to 1, got {self.decay_share}")
+        check_settings(
+            self,
+            positive=("steps", "prompts_per_step", "updates_per_batch", "clip_eps", "dev_every"),
+            not_negative=("kl_coef", "logged_groups"),
+        )
+        self.sampling()  # checks the rest
+
+    def sampling(self) -> Sampling:
+        """How rollouts are drawn."""
+        return Sampling(temperature=self.temperature, max_completion_tokens=self.max_completion_tokens, stop=self.stop)
 
 
 def train_grpo(
@@ -127,17 +117,13 @@ def train_grpo(
     """
     check_head(policy)
     reference = copy.deepcopy(policy).eval().requires_grad_(False) if config.kl_coef else None
-    optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
+    optimizer = make_optimizer(policy, config)
     checkpoints = log.folder / "checkpoints"
     first_step, _ = load_checkpoint(checkpoints, policy, optimizer)
     log.rewind(first_step)
     generator.load_weights(policy.state_dict().items())
     policy.train()
-    sampling = Sampling(
-        temperature=config.temperature, max_completion_tokens=config.max_completion_tokens, stop=config.stop
-    )
+    sampling = config.sampling()
     if dev_problems and not log.read():
         start = time.process_time()
         accuracy = greedy_accuracy(generator, scorer, dev_problems, prompt_ids, sampling)
@@ -151,11 +137,7 @@ def train_grpo(
         advantages_PG = [group_advantages([rollout.score.value for rollout in group]) for group in groups_PG]
         clock.append(time.process_time())
         metrics = _rollout_metrics(groups_PG, advantages_PG)
-        rate = learning_rate_share(step, config.steps, config.warmup_steps, config.decay_share)
-        metrics["learning_rate"] = config.learning_rate * rate
-        metrics |= update_policy(
-            policy, reference, optimizer, groups_PG, advantages_PG, metrics["learning_rate"], config
-        )
+        metrics |= update_policy(policy, reference, optimizer, groups_PG, advantages_PG, config, step)
         generator.load_weights(policy.state_dict().items())
         clock.append(time.process_time())
         done = step + 1
@@ -178,16 +160,14 @@ def update_policy(
     optimizer: Optimizer,
     groups_PG: Sequence[Sequence[Rollout]],
     advantages_PG: Sequence[Sequence[float]],
-    learning_rate: float,
     config: GRPOConfig,
+    step: int,
 ) -> dict[str, float]:
     """`updates_per_batch` optimizer steps on one batch of rollouts; returns the metrics of the last."""
     trained = _trained(groups_PG, advantages_PG, everything=reference is not None)
     metrics = {"trained_completions": float(len(trained))}
     if not trained:
         return metrics
-    for parameters in optimizer.param_groups:
-        parameters["lr"] = learning_rate
     micro_batches = pack([one.sequence for one in trained], config.token_budget)
     old_logprobs: list[Tensor] = []  # a micro-batch each: what the first pass finds is the old policy
     for update in range(config.updates_per_batch):
@@ -223,11 +203,7 @@ def update_policy(
                 sums["sampler_mismatch"] += float((old_logprobs[index] - sampler_M).abs().sum())
                 sums["kl"] += 0.0 if reference_M is None else float(k3(logprobs_M, reference_M).sum())
                 num_tokens += len(logprobs_M)
-        metrics["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm))
-        if not math.isfinite(metrics["grad_norm"]):
-            raise FloatingPointError(f"the gradient is {metrics['grad_norm']}: lower learning_rate")
-        optimizer.step()
-        optimizer.zero_grad()
+        metrics |= take_step(policy, optimizer, config, step, config.steps)
     metrics["surrogate_loss"] = sums.pop("surrogate_loss")
     return metrics | {name: total / num_tokens for name, total in sums.items()}
 

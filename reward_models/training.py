@@ -1,6 +1,5 @@
 """Training a reward model from preference pairs (Ouyang et al. 2022, arXiv:2203.02155, section 3.5)."""
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,58 +9,37 @@ import torch
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.files import InputError
+from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
 from markscheme.reward_models.evaluation import PairEvaluation, credit, evaluate_rewards
 from markscheme.reward_models.loss import bradley_terry_loss
 from markscheme.reward_models.model import RewardNetwork, micro_batches
 from markscheme.reward_models.preferences import PreferencePair, split_pairs
 from markscheme.run_log import RunLog
-from markscheme.schedule import batch_indices, learning_rate_share
+from markscheme.schedule import batch_indices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RewardModelConfig:
+class RewardModelConfig(OptimizerConfig):
     """Settings of reward model training."""
 
     learning_rate: float = 1e-5
-    """The peak, after the warm-up."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    """AdamW's memory of gradients and of their squares."""
-    weight_decay: float = 0.0
-    """AdamW's, on every weight."""
+    """Of AdamW, at its peak."""
     warmup_steps: int = 20
-    """The learning rate rises linearly over these steps."""
-    decay_share: float = 0.4
-    """The learning rate falls linearly to 0 over this last share of the steps."""
+    """Steps in which the learning rate rises to its peak."""
     batch_size: int = 32
     """Pairs in an optimizer step."""
     epochs: float = 1.0
     """Passes over the training pairs. Reward models overfit beyond one (Ouyang et al. 2022, appendix C.2)."""
     token_budget: int = 16_384
     """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
-    max_grad_norm: float = 1.0
-    """A longer gradient is shortened to this."""
     held_out_share: float = 0.1
     """Share of the questions that is kept out of training, to measure accuracy, centre and spread."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
     log_every: int = 10
     """Steps between lines of metrics."""
-    seed: int = 0
-    """Decides the order of the pairs."""
 
     def __post_init__(self) -> None:
-        positive = (
-            *("learning_rate", "batch_size", "epochs", "token_budget"),
-            *("max_grad_norm", "checkpoint_every", "log_every"),
-        )
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"decay_share must be 0 to 1, got {self.decay_share}")
+        OptimizerConfig.__post_init__(self)  # super() does not know a class with slots
+        check_settings(self, positive=("batch_size", "epochs", "log_every"))
         if not 0 < self.held_out_share < 1:
             raise ValueError(f"held_out_share must be above 0 and below 1, got {self.held_out_share}")
 
@@ -111,9 +89,7 @@ def train_encoded(
     on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
 ) -> PairEvaluation:
     """`train_reward_model` for pairs that `encode_pairs` made."""
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
+    optimizer = make_optimizer(network, config)
     num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / "checkpoints"
     first_step, _ = load_checkpoint(checkpoints, network, optimizer)
@@ -122,23 +98,10 @@ def train_encoded(
         started = time.process_time()
         batch = [examples[index] for index in batch_indices(len(examples), config.batch_size, step, config.seed)]
         loss, accuracy, margin = _backward(network, batch, config.token_budget)
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} at step {step + 1}: lower learning_rate")
-        grad_norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
-        rate = config.learning_rate * learning_rate_share(step, num_steps, config.warmup_steps, config.decay_share)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad()
+        metrics = {"loss": loss, "accuracy": accuracy, "margin": margin}
+        metrics |= take_step(network, optimizer, config, step, num_steps)
         done = step + 1
         if done % config.log_every == 0 or done == num_steps:
-            metrics = {
-                "loss": loss,
-                "accuracy": accuracy,
-                "margin": margin,
-                "grad_norm": float(grad_norm),
-                "learning_rate": rate,
-            }
             log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
         if done % config.checkpoint_every == 0 or done == num_steps:
             save_checkpoint(checkpoints, done, network, optimizer)

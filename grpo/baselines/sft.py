@@ -1,56 +1,38 @@
 """Supervised fine-tuning: log-likelihood of given completions (coefficient 1 in the unified paradigm,
 DeepSeekMath, arXiv:2402.03300, section 5.2)."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from transformers import PreTrainedModel
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.grpo.head import check_head, completion_logprobs
 from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
 from markscheme.run_log import RunLog
-from markscheme.schedule import batch_indices, learning_rate_share
+from markscheme.schedule import batch_indices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SFTConfig:
+class SFTConfig(OptimizerConfig):
     """Settings of supervised fine-tuning."""
 
     learning_rate: float = 1e-5
     """Of AdamW, at its peak."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    """Of AdamW: memory of the gradient's mean and of its square."""
-    weight_decay: float = 0.0
-    """Of AdamW."""
     warmup_steps: int = 50
     """Steps in which the learning rate rises to its peak."""
-    decay_share: float = 0.4
-    """The learning rate falls linearly to 0 over this last share of the steps."""
     batch_size: int = 16
     """Examples in an optimizer step."""
     epochs: float = 1.0
     """Passes over the examples."""
-    token_budget: int = 4_096
-    """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
-    max_grad_norm: float = 1.0
-    """A longer gradient is scaled down to this norm."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
     log_every: int = 50
     """Steps between lines of metrics."""
-    seed: int = 0
-    """Of the order of the examples."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size", "epochs", "token_budget", "checkpoint_every", "log_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"decay_share must be 0 to 1, got {self.decay_share}")
+        OptimizerConfig.__post_init__(self)  # super() does not know a class with slots
+        check_settings(self, positive=("batch_size", "epochs", "log_every"))
 
     def num_steps(self, num_examples: int) -> int:
         """Optimizer steps in the run."""
@@ -70,9 +52,7 @@ def train_sft(
     (steps done, loss).
     """
     check_head(model)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
+    optimizer = make_optimizer(model, config)
     num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / "checkpoints"
     first_step, _ = load_checkpoint(checkpoints, model, optimizer)
@@ -87,17 +67,9 @@ def train_sft(
             micro_loss = -completion_logprobs(model, micro_batch).sum() / num_tokens
             micro_loss.backward()
             loss += float(micro_loss.detach())
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        if not math.isfinite(grad_norm):
-            raise FloatingPointError(f"the gradient is {float(grad_norm)} at step {step + 1}: lower learning_rate")
-        rate = config.learning_rate * learning_rate_share(step, num_steps, config.warmup_steps, config.decay_share)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad()
+        metrics = {"loss": loss, "tokens": num_tokens, **take_step(model, optimizer, config, step, num_steps)}
         done = step + 1
         if done % config.log_every == 0 or done == num_steps:
-            metrics = {"loss": loss, "grad_norm": float(grad_norm), "learning_rate": rate, "tokens": num_tokens}
             log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
         if done % config.checkpoint_every == 0 or done == num_steps:
             save_checkpoint(checkpoints, done, model, optimizer)

@@ -100,7 +100,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
                 settings,
                 out / name,
                 fingerprint=fingerprint(policy, tokenizer),
-                progress=lambda stage, done, total: bar.update(done),
+                progress=lambda stage, done, total: bar.update(done if stage == "generate" else total),
             )
 
     before = measured("before", "1/3 before  ")

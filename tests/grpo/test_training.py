@@ -97,7 +97,8 @@ def gradient_of(model: PreTrainedModel, config: GRPOConfig) -> torch.Tensor:
 
     optimizer.register_step_pre_hook(catch)
     advantages = [group_advantages([r.score.value for r in group]) for group in GROUPS]
-    update_policy(model, None, optimizer, GROUPS, advantages, 0.0, config)
+    still = dataclasses.replace(config, learning_rate=1e-30)  # the weights must not move
+    update_policy(model, None, optimizer, GROUPS, advantages, still, 0)
     return caught[0]
 
 

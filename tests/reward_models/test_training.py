@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
     network.head.data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 1: lower learning_rate"):
+    with pytest.raises(FloatingPointError, match="the gradient is nan at step 1: lower learning_rate"):
         train_reward_model(network, lemon_pairs, CONFIG, run_log(tmp_path / "run", CONFIG))
 
 
