@@ -144,7 +144,7 @@ def load_problems(path: Path) -> list[Problem]:
                 id=id_,
                 question=_question(row, question_name, where),
                 gold=gold,
-                solution=text if "####" in text else _optional(row, "solution", where),
+                solution=_gsm8k_solution(text, gold) if "####" in text else _optional(row, "solution", where),
                 source=str(path),
                 split="",
                 meta={key: row[key] for key in row if key not in (question_name, gold_name, "id", "solution")},
@@ -181,8 +181,8 @@ def _problem(name: str, split: str, index: int, row: Mapping[str, Any], source: 
     question_name = "problem" if name in ("math", "math500") else "question"
     gold_names: tuple[str, ...] = ("answer",)
     if name == "gsm8k":
-        solution: str | None = column(row, "answer", where)
         gold = _gsm8k_gold(row, where)
+        solution: str | None = _gsm8k_solution(row["answer"], gold)
     elif name == "cmath":
         gold_names = ("answer", "golden")  # the hub's name for it is golden
         solution = None
@@ -211,6 +211,12 @@ def _gsm8k_gold(row: Mapping[str, Any], where: str) -> str:
 def _after_hashes(text: str) -> str:
     """GSM8K's final answer: what follows the last `####`, without thousands commas."""
     return text.rpartition("####")[2].strip().replace(",", "")
+
+
+def _gsm8k_solution(text: str, gold: str) -> str:
+    """The worked solution as the prompts ask for it: without calculator marks, the answer in a box."""
+    steps = re.sub(r"<<[^<>]*>>", "", text.rpartition("####")[0]).strip()
+    return f"{steps}\nThe answer is \\boxed{{{gold}}}."
 
 
 def _math_gold(row: Mapping[str, Any], where: str) -> str:

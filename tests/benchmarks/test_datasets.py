@@ -17,6 +17,7 @@ from markscheme.files import InputError
 SHARED = Path(__file__).parents[3] / "shared/data"
 
 GSM8K = {"question": "Ada has 3 bags of 400 nuts. How many nuts?", "answer": "3*400=<<3*400=1200>>1200\n#### 1,200"}
+GSM8K_SOLUTION = "3*400=1200\nThe answer is \\boxed{1200}."  # as the prompts ask for it
 MATH = {
     "problem": "Find $x$ if $2x = 1$.",
     "level": "Level 1",
@@ -56,7 +57,7 @@ def test_schema_of_each_data_set(tmp_path: Path, name: str, row: dict[str, Any],
     assert [problem.id for problem in problems] == [f"{name}/test/0", f"{name}/test/1"]
     assert problems[0].question == row.get("question", row.get("problem"))
     assert (problems[0].gold, problems[0].split) == (gold, "test")
-    assert problems[0].solution == (row["answer"] if name == "gsm8k" else row.get("solution"))
+    assert problems[0].solution == (GSM8K_SOLUTION if name == "gsm8k" else row.get("solution"))
     assert not {"question", "problem", "answer", "solution"} & set(problems[0].meta)
 
 
@@ -196,7 +197,7 @@ def test_problems_of_any_file(tmp_path: Path) -> None:
     first, second, third = load_problems(path)
     assert (first.id, first.gold) == ("mine/0", "2")
     assert (second.id, second.gold, second.meta) == ("four", "4", {"level": 3})
-    assert (third.gold, third.solution) == ("1200", GSM8K["answer"])
+    assert (third.gold, third.solution) == ("1200", GSM8K_SOLUTION)
 
 
 @pytest.mark.parametrize(
