@@ -65,6 +65,11 @@ def run(tokens: list[str]) -> int:
         return _complain(InputError(f"do not know what to do with {' '.join(error.unused_tokens or ())}; see --help"))
     except (CycloptsError, ValueError, OSError) as error:
         return _complain(error)
+    except ImportError as error:
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        needed = f"markscheme {tokens[0]} needs {error.__cause__.name}, which is not installed"
+        return _complain(InputError(f"{needed}: pip install 'markscheme[train]'"))
     try:
         result = command(*bound.args, **bound.kwargs)
     except (InputError, GoldError, OSError, FloatingPointError) as error:

@@ -4,9 +4,11 @@ import errno
 import gzip
 import json
 import os
+import re
 import shlex
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -463,3 +465,23 @@ def test_help_explains_every_option(
         assert argument.name in shown
         assert argument.parameter.help, f"{argument.name} has no help text"
         assert argument.parameter.help.split(".")[0][:30] in shown
+
+
+def test_without_the_train_extra_score_works_and_the_rest_says_what_to_install(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"completion": "\\\\boxed{2}", "gold": "2"}\n')
+    script = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "numpy", "transformers", "datasets", "scipy", "matplotlib", "jinja2")))
+from markscheme.cli import run
+print(run(["score", sys.argv[1]]), run(["evaluate", "--task", "generated", "--out", sys.argv[2]]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(file), str(tmp_path / "out")], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "0 2"
+    assert re.fullmatch(
+        r"markscheme: markscheme evaluate needs \w+, which is not installed: pip install 'markscheme\[train\]'\n",
+        result.stderr,
+    )
+    assert not (tmp_path / "out").exists()
