@@ -5,10 +5,8 @@ completion it was writing; `problems.jsonl`, `scores.jsonl` and `summary.json` a
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -34,6 +32,7 @@ from markscheme.files import InputError, drop_torn_line, read_jsonl, write_text
 from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
+from markscheme.run_log import versions
 from markscheme.scoring import Outcome, Sample, Score, Scorer
 
 __all__ = ["Evaluation", "EvaluationConfig", "GradedCompletion", "ProblemOutcome", "evaluate", "load_evaluation"]
@@ -140,7 +139,7 @@ def evaluate(
         "seed": config.seed,
         **findings(outcomes, config.num_samples),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
+        "versions": versions(),
     }
     _write_jsonl(out / PROBLEMS, (asdict(problem) for problem in problems))
     _write_jsonl(out / SCORES, (_score_line(one, score) for one, score in zip(wanted, scores, strict=True)))
@@ -269,10 +268,6 @@ def _protocol(config: EvaluationConfig, prompt_format: PromptFormat, scorer: Sco
     settings = {name: value for name, value in asdict(config).items() if name != "seed"}
     settings["stop"] = list(config.stop)  # as it comes back from JSON
     return {**settings, "prompt_format": asdict(prompt_format), "scorer": f"{scorer.name} {scorer.version}"}
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "markscheme": importlib.metadata.version("markscheme")}
 
 
 def _write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

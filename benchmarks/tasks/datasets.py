@@ -14,6 +14,10 @@ Row = tuple[str, Mapping[str, Any]]
 """Where a row stands (`file:line`, or its place on the hub), and its columns."""
 
 
+class UnpinnedWarning(UserWarning):
+    """A data set is read at whatever revision the hub has today."""
+
+
 class EmptyGoldWarning(UserWarning):
     """Rows without a gold were left out; the message says how many and which."""
 
@@ -92,6 +96,11 @@ def load_task(name: str, split: str, data: Path | None = None) -> list[Problem]:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(dataset.splits)}")
     if data is None:
         source = f"{dataset.id}@{dataset.revision}" if dataset.revision else dataset.id
+        if dataset.revision is None:
+            message = (
+                f"{name}: no revision of {dataset.id} is pinned, so the newest is read; --data PATH reads your own"
+            )
+            warnings.warn(message, UnpinnedWarning, stacklevel=2)
         rows = _hub_rows(dataset, split)
     else:
         path = _local_file(name, split, data)

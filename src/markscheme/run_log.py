@@ -1,20 +1,26 @@
 """A run's folder: its settings, one line of metrics a step, and nothing that a kill could leave torn."""
 
 import dataclasses
+import importlib.metadata
 import json
+import platform
 import tomllib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markscheme.files import InputError, drop_torn_line, read_jsonl, write_text
+from markscheme.files import InputError, drop_torn_line, read_jsonl, write_json, write_text
+
+RECORDED = ("markscheme", "math-verify", "sympy", "torch", "transformers")
 
 
 class RunLog:
     """Writes a run folder.
 
     `metrics.jsonl` holds what the seed determines: two runs of one seed agree in every byte. What the machine
-    determines (seconds) is in `timings.jsonl`. `config.toml` is the record of the settings.
+    determines (seconds) is in `timings.jsonl`. `config.toml` is the record of the settings, `versions.json` of the
+    software that the run began with.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -34,6 +40,23 @@ class RunLog:
             if folder.exists() and any(folder.iterdir()):
                 raise InputError(f"{folder} is not empty and holds no run: choose another --out")
             write_text(path, text)
+        self._check_versions()
+
+    def _check_versions(self) -> None:
+        """Going on with other software is allowed, but then a run is not what it would have been."""
+        path = self.folder / "versions.json"
+        if not path.exists():
+            write_json(path, versions())
+            return
+        began_with = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{name} {began_with.get(name)} -> {version}"
+            for name, version in versions().items()
+            if began_with.get(name) != version
+        ]
+        if changed:
+            message = f"{self.folder} goes on with other software ({', '.join(changed)}): not as if never interrupted"
+            warnings.warn(message, stacklevel=3)
 
     def write(self, step: int, metrics: Mapping[str, Any], timings: Mapping[str, float]) -> None:
         """Appends one line to each of the two logs."""
@@ -56,6 +79,17 @@ class RunLog:
             drop_torn_line(path)
             kept = [record for record in self.read(path.name) if record["step"] <= step]
             write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what decides the numbers, as far as it is installed."""
+    found = {"python": platform.python_version()}
+    for name in RECORDED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def to_toml(config: Mapping[str, Any]) -> str:

@@ -11,7 +11,14 @@ import datasets
 import pytest
 
 import markscheme.benchmarks.tasks.datasets
-from markscheme.benchmarks.tasks.datasets import HUB_DATASETS, EmptyGoldWarning, last_box, load_problems, load_task
+from markscheme.benchmarks.tasks.datasets import (
+    HUB_DATASETS,
+    EmptyGoldWarning,
+    UnpinnedWarning,
+    last_box,
+    load_problems,
+    load_task,
+)
 from markscheme.files import InputError
 
 SHARED = Path(__file__).parents[3] / "shared/data"
@@ -159,7 +166,8 @@ def test_hub_names_of_cmath(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {key: value for key, value in CMATH.items() if key != "answer"} | {"golden": "7"}
     hub = Hub([row])
     monkeypatch.setattr(datasets, "load_dataset", hub)
-    (problem,) = load_task("cmath", "dev")
+    with pytest.warns(UnpinnedWarning, match="cmath: no revision of weitianwen/cmath is pinned"):
+        (problem,) = load_task("cmath", "dev")
     assert (problem.id, problem.gold) == ("cmath/dev/0", "7")
     assert hub.calls == [("weitianwen/cmath", None, "validation", None)]
 

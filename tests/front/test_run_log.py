@@ -1,4 +1,6 @@
+import json
 import tomllib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markscheme.files import InputError
-from markscheme.run_log import RunLog, to_toml
+from markscheme.run_log import RunLog, to_toml, versions
 
 CONFIG = {"command": "grpo", "model": {"name": "tiny"}, "grpo": {"steps": 3, "betas": (0.9, 0.95), "stop": ()}}
 
@@ -78,3 +80,17 @@ def test_settings_can_be_dataclasses_paths_and_nothing() -> None:
 
     text = to_toml({"grpo": Settings(), "data": Path("a/b"), "revision": None})
     assert tomllib.loads(text) == {"data": "a/b", "grpo": {"steps": 3}}
+
+
+def test_going_on_with_other_software_is_said(tmp_path: Path) -> None:
+    RunLog(tmp_path / "run", {"seed": 0})
+    path = tmp_path / "run" / "versions.json"
+    began_with = json.loads(path.read_text())
+    assert began_with == versions()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RunLog(tmp_path / "run", {"seed": 0})  # the same software: nothing to say
+    path.write_text(json.dumps(began_with | {"torch": "1.0"}))
+    with pytest.warns(UserWarning, match=r"goes on with other software \(torch 1.0 -> "):
+        RunLog(tmp_path / "run", {"seed": 0})
+    assert json.loads(path.read_text())["torch"] == "1.0"

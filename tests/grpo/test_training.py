@@ -174,7 +174,7 @@ def test_the_run_folder_tells_the_run(
     assert [line["step"] for line in lines if "dev_accuracy" in line] == [0, 3, 6]
     assert all("reward" in line for line in lines[1:])
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "config.toml", "metrics.jsonl", "timings.jsonl", "completions.jsonl", "checkpoints",
+        "config.toml", "versions.json", "metrics.jsonl", "timings.jsonl", "completions.jsonl", "checkpoints",
     }  # fmt: skip
     table = RunLog(tmp_path / "run", {"grpo": dataclasses.asdict(CONFIG)}).read("completions.jsonl")
     assert len(table) == 6 * 4
