@@ -11,6 +11,7 @@ from rich.console import Console
 
 from markscheme.benchmarks.compare import Comparison, compare
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, evaluate
+from markscheme.benchmarks.metrics import constant_guess_floor
 from markscheme.benchmarks.report import write_report
 from markscheme.benchmarks.tasks.generated import generated_problems
 from markscheme.files import InputError, write_json
@@ -105,8 +106,9 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
 
     before = measured("before", "1/3 before  ")
     log = RunLog(out / "grpo", {**record, "grpo": asdict(config.grpo())})
+    dev = _problems("dev", config.num_dev, config)
+    watch = _Watch(dev)
     with progress_bar(console, "2/3 training", config.steps) as bar:
-        watch = _Watch()
         train_grpo(
             policy,
             engine,
@@ -115,7 +117,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
             lambda problem: form.prompt_ids(problem.question, tokenizer),
             config.grpo(),
             log,
-            _problems("dev", config.num_dev, config),
+            dev,
             on_step=lambda done, metrics: bar.update(done, watch.note(metrics)),
         )
         bar.update(config.steps)
@@ -158,14 +160,15 @@ def reward_curve(rewards: Sequence[float], width: int = 40) -> str:
 
 
 class _Watch:
-    """What the training bar says: the reward, and the last accuracy on dev."""
+    """What the training bar says: the reward, the last accuracy on dev, and what a constant guess would get there."""
 
-    def __init__(self) -> None:
+    def __init__(self, dev_problems: Sequence[Problem]) -> None:
         self._dev = ""
+        self._floor = constant_guess_floor([problem.gold for problem in dev_problems]).accuracy
 
     def note(self, metrics: Mapping[str, Any]) -> str:
         if "dev_accuracy" in metrics:
-            self._dev = f", dev accuracy {metrics['dev_accuracy']:.3f}"
+            self._dev = f", dev accuracy {metrics['dev_accuracy']:.3f} (floor {self._floor:.3f})"
         return f"reward {metrics['reward']:.3f}{self._dev}"
 
 
