@@ -29,6 +29,7 @@ lint: $(VENV)/installed ## ruff and mypy
 
 wheel: $(VENV)/installed ## build dist/*.whl
 
+policy: OUT := runs/policy
 policy: $(VENV)/installed ## make the embedded policy again, from nothing (OUT=folder)
 	$(BIN)/python -m markscheme.policy.make $(OUT)
 
