@@ -115,7 +115,7 @@ def _shown(outcome: ProblemOutcome, right: bool | None) -> Shown:
         origin = f"sample {completion.k + 1} of {len(outcome.sampled)}"
     style, verdict = VERDICTS[completion.score.outcome]
     return Shown(
-        text=shortened(readable(completion.completion)),
+        text=shortened(readable(completion.completion.strip())),
         answer=_answer(completion),
         style=style,
         verdict=verdict,

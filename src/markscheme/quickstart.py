@@ -134,7 +134,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
         title="Quickstart: GRPO on generated word problems",
         training_metrics=metrics,
         provenance={
-            "policy": f"the embedded policy, fingerprint {record['model']}",
+            "policy": f"the embedded policy, which learned from a careless student; fingerprint {record['model']}",
             "task": f"generated, difficulty {DIFFICULTY}, test part, problem seed {config.seed}",
             "reward": f"{scorer.name} verifier {scorer.version}",
             "training": f"{config.steps} steps of {config.prompts_per_step} x {config.group_size} rollouts, "
