@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling, generate, seed_of
+from markscheme.generation import Completion, Generator, Request, Sampling, generate, seed_of
 from markscheme.problems import Problem
 from markscheme.scoring import Outcome, Sample, Score, Scorer
 
@@ -93,8 +93,5 @@ def _sample(problem: Problem, completion: Completion) -> Sample:
         gold=problem.gold,
         id=problem.id,
         group=problem.id,
-        meta={
-            "completion_tokens": len(completion.ids),
-            "truncated": completion.finish_reason is FinishReason.LENGTH,
-        },
+        meta={"completion_tokens": len(completion.ids), "finish_reason": completion.finish_reason.value},
     )

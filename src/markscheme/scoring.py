@@ -49,7 +49,8 @@ class Sample:
     group: str | None = None
     """Samples of one prompt share a group."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """Facts about the completion that its text does not show; the loops set `completion_tokens`."""
+    """Facts about the completion that its text does not show; the loops set `completion_tokens`
+    and `finish_reason`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
