@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.policy.make import make_model, make_tokenizer
+
+# No test may fail because the machine is busy; in CI the examples are the same every time.
+settings.register_profile(
+    "markscheme", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("markscheme")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
