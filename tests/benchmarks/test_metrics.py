@@ -181,7 +181,7 @@ def test_unequal_numbers_are_refused() -> None:
         paired_difference([1.0], [])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=30))
 def test_bootstrap_interval_holds_the_mean_and_stays_within_bounds(values: list[float]) -> None:
     low, high = bootstrap_interval(values)
@@ -190,7 +190,7 @@ def test_bootstrap_interval_holds_the_mean_and_stays_within_bounds(values: list[
     assert (low, high) == bootstrap_interval(values)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 1])), min_size=2, max_size=30))
 def test_swapping_before_and_after_swaps_gained_and_lost(pairs: list[tuple[int, int]]) -> None:
     before, after = zip(*pairs, strict=True)

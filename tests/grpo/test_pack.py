@@ -44,7 +44,7 @@ def test_every_sequence_is_packed_once_within_the_budget(lengths: list[tuple[int
         assert batch.targets_M.tolist() == targets
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(LENGTHS)
 def test_padding_and_neighbours_do_not_change_a_logprob(lengths: list[tuple[int, int]]) -> None:
     from markscheme.policy.make import make_model
