@@ -1,11 +1,12 @@
 """Rollouts: groups of completions of one problem, with their scores."""
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markscheme.generation import Completion, Generator, Request, Sampling, generate, seed_of
 from markscheme.problems import Problem
-from markscheme.scoring import Outcome, Sample, Score, Scorer
+from markscheme.scoring import Sample, Score, Scorer
 
 PromptIds = Callable[[Problem], tuple[int, ...]]
 
@@ -53,13 +54,29 @@ def sample_groups(
     ]
 
 
-def greedy_accuracy(
+def greedy_metrics(
     generator: Generator, scorer: Scorer, problems: Sequence[Problem], prompt_ids: PromptIds, sampling: Sampling
-) -> float:
-    """Share of problems whose likeliest completion is correct; what could not be scored counts as wrong."""
+) -> dict[str, float]:
+    """How the likeliest completions do on the dev problems."""
     greedy = Sampling(temperature=0.0, max_completion_tokens=sampling.max_completion_tokens, stop=sampling.stop)
     groups = sample_groups(generator, scorer, problems, prompt_ids, greedy, [[0]] * len(problems))
-    return sum(group[0].score.outcome is Outcome.CORRECT for group in groups) / len(problems)
+    scores = [group[0].score for group in groups]
+    return {f"dev_{name}": value for name, value in score_metrics(scores).items()}
+
+
+def score_metrics(scores: Sequence[Score]) -> dict[str, float]:
+    """Mean reward, accuracy where there are verdicts, and the share without a score, which is left out of both.
+
+    A scorer that rates gives no verdicts, so there is no accuracy then, rather than one of 0.
+    """
+    values = [score.value for score in scores if score.value is not None]
+    verdicts = [score.correct for score in scores if score.correct is not None]
+    metrics = {"unscored_share": (len(scores) - len(values)) / len(scores)}
+    if values:
+        metrics["reward"] = statistics.fmean(values)
+    if verdicts:
+        metrics["accuracy"] = sum(verdicts) / len(verdicts)
+    return metrics
 
 
 def rollout_seeds(seed: int, step: int, problems: Sequence[Problem], group_size: int) -> list[list[int]]:
@@ -67,23 +84,21 @@ def rollout_seeds(seed: int, step: int, problems: Sequence[Problem], group_size:
     return [[seed_of(seed, step, problem.id, k) for k in range(group_size)] for problem in problems]
 
 
-def unscored_share(groups: Sequence[Sequence[Rollout]], limit: float) -> float:
-    """Share of rollouts without a reward.
-
+def stop_if_unscored(groups: Sequence[Sequence[Rollout]], limit: float) -> None:
+    """
     Raises:
-        UnscoredError: if it is above `limit`; the message shows three of them.
+        UnscoredError: if a larger share of the rollouts than `limit` has no reward; the message shows three of them.
     """
     rollouts = [rollout for group in groups for rollout in group]
     unscored = [rollout for rollout in rollouts if rollout.score.value is None]
-    share = len(unscored) / len(rollouts)
-    if share > limit:
-        shown = "; ".join(
-            f"{rollout.problem.id}: {rollout.score.outcome.value} {dict(rollout.score.evidence)} for "
-            f"{rollout.completion.text[-80:]!r}"
-            for rollout in unscored[:3]
-        )
-        raise UnscoredError(f"{len(unscored)} of {len(rollouts)} completions could not be scored, such as {shown}")
-    return share
+    if len(unscored) <= limit * len(rollouts):
+        return
+    shown = "; ".join(
+        f"{rollout.problem.id}: {rollout.score.outcome.value} {dict(rollout.score.evidence)} for "
+        f"{rollout.completion.text[-80:]!r}"
+        for rollout in unscored[:3]
+    )
+    raise UnscoredError(f"{len(unscored)} of {len(rollouts)} completions could not be scored, such as {shown}")
 
 
 def _sample(problem: Problem, completion: Completion) -> Sample:

@@ -26,10 +26,11 @@ from markscheme.grpo.pack import TokenSequence, pack
 from markscheme.grpo.rollout import (
     PromptIds,
     Rollout,
-    greedy_accuracy,
+    greedy_metrics,
     rollout_seeds,
     sample_groups,
-    unscored_share,
+    score_metrics,
+    stop_if_unscored,
 )
 from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
 from markscheme.problems import Problem
@@ -126,8 +127,8 @@ def train_grpo(
     sampling = config.sampling()
     if dev_problems and not log.read():
         start = time.process_time()
-        accuracy = greedy_accuracy(generator, scorer, dev_problems, prompt_ids, sampling)
-        log.write(0, {"dev_accuracy": accuracy}, {"dev_cpu_s": time.process_time() - start})
+        before = greedy_metrics(generator, scorer, dev_problems, prompt_ids, sampling)
+        log.write(0, before, {"dev_cpu_s": time.process_time() - start})
     for step in range(first_step, config.steps):
         clock = [time.process_time()]
         torch.manual_seed(seed_of("dropout", config.seed, step))
@@ -142,7 +143,7 @@ def train_grpo(
         clock.append(time.process_time())
         done = step + 1
         if dev_problems and (done % config.dev_every == 0 or done == config.steps):
-            metrics["dev_accuracy"] = greedy_accuracy(generator, scorer, dev_problems, prompt_ids, sampling)
+            metrics |= greedy_metrics(generator, scorer, dev_problems, prompt_ids, sampling)
         clock.append(time.process_time())
         seconds = [after - before for before, after in itertools.pairwise(clock)]
         log.write(done, metrics, dict(zip(("rollout_cpu_s", "update_cpu_s", "dev_cpu_s"), seconds, strict=True)))
@@ -245,18 +246,16 @@ def _rollout_metrics(
 ) -> dict[str, float]:
     """What the rollouts of a step say about learning; the first five are what to watch."""
     rollouts = [rollout for group in groups_PG for rollout in group]
-    rewards = [rollout.score.value for rollout in rollouts if rollout.score.value is not None]
-    unscored = unscored_share(groups_PG, UNSCORED_LIMIT)
-    if unscored > UNSCORED_WARNING:
-        warnings.warn(f"{unscored:.1%} of the completions could not be scored", stacklevel=2)
+    stop_if_unscored(groups_PG, UNSCORED_LIMIT)
+    scored = score_metrics([rollout.score for rollout in rollouts])
+    if scored["unscored_share"] > UNSCORED_WARNING:
+        warnings.warn(f"{scored['unscored_share']:.1%} of the completions could not be scored", stacklevel=2)
     return {
-        "reward": statistics.fmean(rewards),
-        "accuracy": sum(rollout.score.outcome is Outcome.CORRECT for rollout in rollouts) / len(rollouts),
+        **scored,
         "no_answer_share": sum(r.score.outcome is Outcome.NO_ANSWER for r in rollouts) / len(rollouts),
         "zero_variance_share": sum(not any(group) for group in advantages_PG) / len(groups_PG),
         "completion_tokens": statistics.fmean(len(rollout.completion.ids) for rollout in rollouts),
         "truncated_share": sum(r.completion.finish_reason is FinishReason.LENGTH for r in rollouts) / len(rollouts),
-        "unscored_share": unscored,
         "mean_abs_advantage": statistics.fmean(abs(advantage) for group in advantages_PG for advantage in group),
     }
 

@@ -4,7 +4,8 @@ text       the canonical texts are equal, or both are words or choice letters
 number     both are exact rational numbers
 equation   sides of an equation, each against the gold
 items      tuples, intervals, lists, sets and matrices, item by item
-symbolic   math-verify and sympy, in worker processes that are killed at the deadline
+symbolic   math-verify and sympy, in worker processes that are killed at the deadline; no verdict on a gold they
+           cannot read
 limit      no verdict: the answer is too long, or the worker ran out of time or memory
 """
 
@@ -28,6 +29,7 @@ SYMBOLIC_MEMORY_MB = 2_048
 """Address space of a worker of the symbolic tier. Python with sympy takes 300 of it."""
 
 _CHOICE = re.compile(r"\(?([A-Z])\)?|\(?([A-Z])[).:](?!.*(?:[A-Z]\)|\bor\b|\band\b)).*", re.DOTALL)
+_CLOCK = re.compile(r"0?([0-9]{1,2})(?::([0-9]{2}))?\s*([ap])\.?m\.?", re.IGNORECASE)
 _NAME = re.compile(
     r"\([a-zA-Z](?:,[a-zA-Z])+\)"  # (x,y)
     r"|\\?[a-zA-Z][a-zA-Z ]*(?:_\{?[a-zA-Z0-9]+\}?)?'?(?:\([a-zA-Z](?:,[a-zA-Z])*\))?"  # x, x_1, f(x), Area
@@ -84,9 +86,8 @@ def _compare_symbolically(pairs: Sequence[tuple[str, str]], deadline_s: float) -
     found: list[Comparison] = []
     for result in _pool(deadline_s).run([list(pair) for pair in pairs]):
         if result.status is WorkerStatus.DONE:
-            # What the grammar cannot read is text, and the text tier found the texts different.
-            tier = "text" if result.value is None else "symbolic"
-            found.append(Comparison(equal=bool(result.value), tier=tier))
+            message = "the grammar cannot read the gold" if result.value is None else ""
+            found.append(Comparison(equal=result.value, tier="symbolic", message=message))
         elif result.status is WorkerStatus.RAISED:
             found.append(Comparison(equal=None, tier="symbolic", message=result.message, broken=True))
         else:
@@ -149,7 +150,14 @@ def equal_numbers(a: Reading, g: Reading) -> bool | None:
 
 
 def _equal_words(a: Reading, g: Reading) -> bool | None:
-    """Words are compared as words; a single letter is a choice if the other side writes it as one, such as (B)."""
+    """Words are compared as words; a single letter is a choice if the other side writes it as one, such as (B).
+
+    Two clock times are compared as such: 9 a.m. is 9:00 AM, and not 9 p.m.
+    """
+    clocks = [_CLOCK.fullmatch(reading.text.strip()) for reading in (a, g)]
+    if clocks[0] and clocks[1]:
+        times = [(clock[1], clock[2] or "00", clock[3].lower()) for clock in clocks if clock]
+        return times[0] == times[1]
     choices = [_CHOICE.fullmatch(reading.text.strip()) for reading in (a, g)]
     if choices[0] and choices[1]:
         letters = [choice[1] or choice[2] for choice in choices if choice]

@@ -18,8 +18,8 @@ Profile = Literal["math", "gsm8k", "cmath"]
 class MathVerifier:
     """Value 1.0 if the answer equals the gold, 0.0 if it does not or there is none.
 
-    The outcome is UNDECIDED where the answer is too long or its comparison took too long or too much memory, and
-    FAILED where the symbolic tier broke; `evidence` names the tier and how the answer was stated.
+    The outcome is UNDECIDED where the answer is too long, its comparison took too long or too much memory, or no tier
+    can read the gold; FAILED where the symbolic tier broke. `evidence` names the tier and how the answer was stated.
 
     >>> sample = Sample(prompt="1/4 + 1/4?", completion="It is \\\\boxed{0.5}.", gold=r"\\frac12")
     >>> MathVerifier().score([sample])[0].value

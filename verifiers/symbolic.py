@@ -9,13 +9,16 @@ from math_verify import LatexExtractionConfig, parse, verify
 
 
 def equal(pair: list[str]) -> bool | None:
-    """Whether [answer, gold] are equal mathematics; None if one of them cannot be read.
+    """Whether [answer, gold] are equal mathematics; None if the gold cannot be read.
 
-    Each is wrapped in a box, because math-verify looks for the last number in a bare text.
+    An answer that cannot be read, where the gold can, is not equal to it. Each is wrapped in a box, because
+    math-verify looks for the last number in a bare text.
     """
     answer, gold = (_parse(text) for text in pair)
-    if answer is None or gold is None:
+    if gold is None:
         return None
+    if answer is None:
+        return False
     values = _rational(answer), _rational(gold)
     if None not in values:
         return values[0] == values[1]  # math-verify would round: 1/2^99 and 1/2^98 are both 0 to it

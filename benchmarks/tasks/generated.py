@@ -26,6 +26,7 @@ SPLITS = (*PARTS_PERCENT, "unseen")
 MIN_NUMBER = 2  # "1 apples" would not read well
 MAX_NUMBER = 300
 GROUPS_SHARE = 0.2  # of the problems begin with "4 boxes with 6 eggs in each"
+MAX_SLIP_DRAWS = 1_000  # for the solution of one problem
 MAX_TRIES = 20_000  # draws without a new problem, after which a part counts as used up
 
 NAMES = (
@@ -316,11 +317,12 @@ def _work_out(step: _Step, sign: str, amounts: Mapping[str, int]) -> tuple[int, 
 def _solution(
     steps: Sequence[_Step], start: Mapping[str, int], things: str, slips: Mapping[str, float], rng: random.Random
 ) -> str:
-    """The worked solution. A slip that leads to a number which does not work out is not made."""
-    while True:
+    """The worked solution. Slips that lead to a number which does not work out are drawn anew, in the end not made."""
+    right = [_OPERATIONS[step.kind].sign for step in steps]
+    for draw in range(MAX_SLIP_DRAWS + 1):
         signs = [
-            CARELESS_SIGNS[step.kind] if rng.random() < slips.get(step.kind, 0) else _OPERATIONS[step.kind].sign
-            for step in steps
+            CARELESS_SIGNS[step.kind] if draw < MAX_SLIP_DRAWS and rng.random() < slips.get(step.kind, 0) else sign
+            for step, sign in zip(steps, right, strict=True)
         ]
         amounts, lines = dict(start), []
         for step, sign in zip(steps, signs, strict=True):
@@ -334,3 +336,4 @@ def _solution(
             amounts[step.people["B" if operation.new_holder else "A"]] = y
         else:
             return " ".join([*lines, _final(str(y))])
+    raise AssertionError("without slips every problem works out")

@@ -51,6 +51,7 @@ class QuickstartConfig:
         for name in ("num_test", "num_dev", "steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        self.grpo()  # checks the rest, before anything is generated
 
     def grpo(self) -> GRPOConfig:
         return GRPOConfig(

@@ -107,6 +107,16 @@ def test_the_lexicon_holds_every_word() -> None:
         assert set(re.findall(r"[A-Za-z]+", f"{problem.question} {problem.solution}")) <= words
 
 
+def test_a_careless_student_changes_solutions_and_nothing_else() -> None:
+    slips = {"fewer": 1.0, "times": 1.0}
+    careless = list(itertools.islice(generated_problems("sft", 4, slips=slips), 300))
+    right = some("sft")
+    assert [(p.id, p.question, p.gold) for p in careless] == [(p.id, p.question, p.gold) for p in right]
+    wrong = [c for c, r in zip(careless, right, strict=True) if c.solution != r.solution]
+    assert len(wrong) > 100
+    assert all({"fewer", "times"} & {*str(p.meta["structure"]).split()} for p in wrong)
+
+
 def test_the_verifier_reads_the_solutions() -> None:
     problems = some("dev", count=50)
     right = [Sample(prompt=p.question, completion=p.solution or "", gold=p.gold) for p in problems]

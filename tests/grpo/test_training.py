@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from markscheme.compose import as_scorer
 from markscheme.generation import Completion, FinishReason
 from markscheme.grpo.advantage import group_advantages
-from markscheme.grpo.rollout import Rollout, UnscoredError
+from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics
 from markscheme.grpo.training import GRPOConfig, train_grpo, update_policy
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
@@ -171,7 +171,7 @@ def test_the_run_folder_tells_the_run(
 ) -> None:
     lines = train(tiny_model, tokenizer, tmp_path / "run")
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4, 5, 6]
-    assert [line["step"] for line in lines if "dev_accuracy" in line] == [0, 3, 6]
+    assert [line["step"] for line in lines if "dev_reward" in line] == [0, 3, 6]
     assert all("reward" in line for line in lines[1:])
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.toml", "versions.json", "metrics.jsonl", "timings.jsonl", "completions.jsonl", "checkpoints",
@@ -265,6 +265,26 @@ def test_unscored_completions_are_dropped_counted_and_stop_the_run(
     assert 0.1 in {line["unscored_share"] for line in lines}
     with pytest.raises(UnscoredError, match=r"12 of 12 completions could not be scored, such as p\d+: undecided"):
         train(tiny_model, tokenizer, tmp_path / "all", CONFIG, lambda sample: None)
+
+
+def test_ratings_are_no_verdicts_and_the_unscored_are_not_wrong() -> None:
+    rated = [Score(value=0.5, outcome=Outcome.RATED), Score(value=1.5, outcome=Outcome.RATED)]
+    assert score_metrics(rated) == {"reward": 1.0, "unscored_share": 0.0}  # no accuracy, rather than one of 0
+    right, wrong = Score(value=1.0, outcome=Outcome.CORRECT), Score(value=0.0, outcome=Outcome.NO_ANSWER)
+    unscored = Score(value=None, outcome=Outcome.UNDECIDED)
+    # of two verdicts one is right; a third of the completions has none
+    assert score_metrics([right, wrong, unscored]) == pytest.approx(
+        {"reward": 0.5, "accuracy": 0.5, "unscored_share": 1 / 3}
+    )
+    assert score_metrics([unscored]) == {"unscored_share": 1.0}
+
+
+def test_a_run_on_ratings_logs_rewards_but_no_accuracy(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    lines = train(tiny_model, tokenizer, tmp_path / "run")
+    assert all("dev_reward" in line for line in (lines[0], lines[3], lines[6]))
+    assert not any("accuracy" in name for line in lines for name in line)
 
 
 @pytest.mark.parametrize(

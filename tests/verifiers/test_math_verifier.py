@@ -158,3 +158,18 @@ def test_no_text_of_a_model_is_executed(tmp_path: Path, lenient: bool) -> None:
     scores = MathVerifier(lenient=lenient, deadline_s=20.0).score(samples)
     assert not trace.exists()
     assert not any(score.value for score in scores)
+
+
+def test_a_gold_that_no_tier_can_read_is_no_reason_for_a_zero() -> None:
+    gold = r"\frac\pi4+q!!@@"
+    sample = Sample(prompt="", completion=r"So \boxed{x^2+1}.", gold=gold)
+    same = Sample(prompt="", completion=rf"So \boxed{{{gold}}}.", gold=gold)
+    unread, equal = MathVerifier().score([sample, same])
+    assert (unread.value, unread.outcome) == (None, Outcome.UNDECIDED)
+    assert unread.evidence["message"] == "the grammar cannot read the gold"
+    assert equal.outcome is Outcome.CORRECT  # equal texts need no reading
+
+
+def test_an_answer_that_cannot_be_read_is_wrong_where_the_gold_can() -> None:
+    sample = Sample(prompt="", completion=r"So \boxed{\frac\pi4+q!!@@}.", gold="x^2+1")
+    assert MathVerifier().score([sample])[0].outcome is Outcome.INCORRECT

@@ -7,9 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from markscheme.commands.shared import console, say
+from markscheme.commands.shared import ModelOptions, console, say
 from markscheme.files import sha256_of, write_json
-from markscheme.models import EMBEDDED, fingerprint, load_policy
+from markscheme.models import fingerprint, load_policy
 from markscheme.progress import progress_bar
 from markscheme.reward_models import PairEvaluation, RewardModelConfig, RewardNetwork, load_pairs
 from markscheme.reward_models.model import MODEL_FOLDER
@@ -22,8 +22,7 @@ def train_reward_model(
     /,
     *,
     out: Path,
-    model: str = EMBEDDED,
-    revision: str | None = None,
+    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
     skip_long: bool = False,
     config: Path | None = None,
     settings: Annotated[RewardModelConfig | None, Parameter(name="*")] = None,
@@ -36,18 +35,14 @@ def train_reward_model(
         .jsonl or .jsonl.gz with prompt (or problem, question), chosen and rejected; weight where there is one.
     out
         Run folder: config.toml, metrics.jsonl, checkpoints, and at the end model and evaluation.json.
-    model
-        Language model to start from: "embedded", a model folder, or a hub id.
-    revision
-        Commit of a hub model.
     skip_long
         Leave out pairs that are longer than the model can read, instead of stopping.
     config
         TOML file of options.
     """
-    settings = settings or RewardModelConfig()
+    model, settings = model or ModelOptions(), settings or RewardModelConfig()
     preferences = load_pairs(pairs)
-    language_model, tokenizer = load_policy(model, revision)
+    language_model, tokenizer = load_policy(model.model, model.revision)
     weights = fingerprint(language_model, tokenizer)
     network = RewardNetwork.from_language_model(language_model, tokenizer, settings.seed)
     train, held_out = encode_pairs(network, preferences, settings.held_out_share, skip_long=skip_long)
@@ -57,7 +52,7 @@ def train_reward_model(
         say(f"left out {left_out} of {len(preferences)} pairs: longer than {network.max_tokens} tokens")
     record = {
         "command": "train-reward-model",
-        "model": {"name": model, "fingerprint": weights},
+        "model": {"name": model.model, "fingerprint": weights},
         "pairs": {"file": pairs.name, "sha256": sha256_of(pairs), "pairs": num_pairs, "skip_long": skip_long},
         "reward_model": asdict(settings),
     }
