@@ -51,6 +51,20 @@ def test_the_results_are_those_of_the_runs() -> None:
             assert text in row[1], f"{path.name}: {metric}"
 
 
+def test_the_other_results_are_those_of_their_runs() -> None:
+    text = " ".join(README.split())
+    unseen = json.loads((REPOSITORY / "docs" / "results" / "unseen-seed0.json").read_text())
+    (greedy,) = (change for change in unseen["changes"] if change["metric"] == "greedy")
+    delta, low, high = (f"{100 * greedy['difference'][name]:+.1f}" for name in ("mean", "low", "high"))
+    assert f"n = {unseen['num_problems']}) the policy of seed 0 goes" in text
+    assert f"from {greedy['before']:.3f} to {greedy['after']:.3f} greedy, {delta} [{low}, {high}]" in text
+    gsm8k = json.loads((REPOSITORY / "docs" / "results" / "gsm8k-embedded.json").read_text())
+    figures, guess = gsm8k["metrics"]["greedy"], gsm8k["constant_guess"]
+    assert f"n = {figures['n']:,}, greedy, {gsm8k['protocol']['max_completion_tokens']} tokens)" in text
+    assert f"{figures['value']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]" in text
+    assert f'always answering "{guess["answer"]}" gets {guess["accuracy"]:.3f}' in text
+
+
 def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("https://") or (REPOSITORY / link).exists(), link
