@@ -11,7 +11,10 @@ import markscheme
 
 ROOT = Path(markscheme.__file__).parent
 ROOMS = ("verifiers", "reward_models", "grpo", "benchmarks")
-PLAIN = ("scoring", "compose", "problems", "prompting", "generation", "files", "run_log", "workers")
+PLAIN = (
+    *("scoring", "compose", "problems", "prompting", "generation", "files", "run_log", "workers"),
+    *("score_rows", "score_workers", "score_output"),
+)
 
 
 def imports_of(path: Path) -> set[str]:

@@ -1,79 +1,157 @@
 """`markscheme score`: the same rows with a score."""
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import islice
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-from markscheme.commands.shared import console, say, scorer_by_name
-from markscheme.files import InputError, column, read_jsonl, write_lines
-from markscheme.progress import progress_bar
-from markscheme.scoring import Outcome, Sample, Scorer
+from rich.console import Console
 
-ROWS_AT_A_TIME = 512
-PROMPT_COLUMNS = ("prompt", "question", "problem")
+from markscheme import __version__
+from markscheme.commands.explanation import explanation
+from markscheme.commands.shared import VERIFIERS, console, scorer_by_name
+from markscheme.files import InputError
+from markscheme.progress import progress_bar
+from markscheme.score_output import Output, is_stream, open_output
+from markscheme.score_rows import Tally, read_batches, score_here
+from markscheme.score_workers import core_count, score_in_workers
+from markscheme.scoring import Outcome, Scorer
+
+MIN_BATCH_LINES, MAX_BATCH_LINES = 8, 128
+"""More than the last bring no speed: 10 ms of work for rules, seconds where answers are compared symbolically."""
+LEARNED_BATCH_LINES = 512
+"""A reward model reads many rows at a time."""
+SOME_FAILED = 3
+READER_GONE = 141
+"""What a shell reports of a program whose output is no longer read: 128 and the number of SIGPIPE."""
 
 
 def score(
-    file: Path, /, *, scorer: str = "math", lenient: bool = False, out: Path | None = None, config: Path | None = None
-) -> None:
-    """Score the completions in a file.
+    file: Path,
+    /,
+    *,
+    scorer: str = "math",
+    lenient: bool = False,
+    explain: bool = False,
+    processes: int | None = None,
+    out: Path | None = None,
+    config: Path | None = None,
+) -> int:
+    """Score the completions in a file of any size.
+
+    The rows stay in order. A run that was stopped or killed goes on where it was when the same command is given again.
+    Exit codes: 0 every row was judged, 2 the input cannot be used, 3 the scorer failed on some rows (which are written
+    with the outcome `failed`), 130 stopped by Ctrl-C, 141 the reader of the output went away.
 
     Parameters
     ----------
     file
         .jsonl or .jsonl.gz with the columns completion, gold and, where there is one, prompt.
     scorer
-        math, gsm8k or cmath, or the folder of a reward model.
+        math, gsm8k, cmath or generic, or the folder of a reward model.
     lenient
         Without a stated answer, take the last number of the last line.
+    explain
+        Print of each row what was extracted, what decided and why. Without --out, no file is written.
+    processes
+        Worker processes; by default one a core. A reward model needs none.
     out
         The same rows with a score; by default beside the file, as NAME.scored.jsonl.
     config
         TOML file of options.
     """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
     judge = scorer_by_name(scorer, lenient)
-    total = sum(1 for _ in read_jsonl(file))
-    if not total:
-        raise InputError(f"{file}: no rows in it")
-    if out is None:
+    processes = _processes(processes, learned=scorer not in VERIFIERS)
+    if out is None and not explain:
         out = file.with_name(f"{file.name.removesuffix('.gz').removesuffix('.jsonl')}.scored.jsonl")
-    outcomes: Counter[Outcome] = Counter()
-    values: list[float] = []
-    with progress_bar(console, "rows", total) as bar:
-
-        def scored_lines() -> Iterator[str]:
-            for row in scored_rows(read_jsonl(file), judge, str(file)):
-                outcomes[Outcome(row["score"]["outcome"])] += 1
-                if row["score"]["value"] is not None:
-                    values.append(row["score"]["value"])
-                bar.update(outcomes.total())
-                yield json.dumps(row)
-
-        write_lines(out, scored_lines())
-    counted = ", ".join(f"{outcome.value} {outcomes[outcome]}" for outcome in Outcome if outcomes[outcome])
-    mean = f"mean value {sum(values) / len(values):.4f}" if values else "no row could be scored"
-    say(f"{total} rows by {judge.name} {judge.version}: {counted}; {mean}")
-    say(f"scores: {out}")
-
-
-def scored_rows(rows: Iterable[tuple[int, dict[str, Any]]], scorer: Scorer, name: str) -> Iterator[dict[str, Any]]:
-    """Each row with a column `score`, in order.
-
-    Raises:
-        InputError: if a row has no completion.
-        GoldError: if the scorer cannot read a gold.
-    """
-    rows = iter(rows)
-    while batch := list(islice(rows, ROWS_AT_A_TIME)):
-        samples = [_sample(row, f"{name}:{line}") for line, row in batch]
-        for (_, row), result in zip(batch, scorer.score(samples), strict=True):
-            yield {**row, "score": result.to_dict()}
+    talk = Console(stderr=True, highlight=False) if out and is_stream(out) else console
+    started = time.monotonic()
+    try:
+        with open_output(out, _origin(file, judge, lenient)) as output:
+            old_rows = output.progress.tally.rows
+            if output.note:
+                _say(talk, output.note)
+            _score_rows(file, judge, processes, output, talk, explain)
+            tally = output.progress.tally
+            if not tally.rows:
+                raise InputError(f"{file}: no rows in it")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains about what it cannot print any more
+        return READER_GONE
+    _say(talk, f"{tally.rows} rows by {judge.name} {judge.version}: {_summary(tally)}")
+    seconds = time.monotonic() - started
+    _say(talk, f"time: {seconds:.1f} s, {(tally.rows - old_rows) / seconds:,.0f} rows/s")
+    if tally.failure:
+        _say(talk, f"first that failed: {tally.failure}")
+    if out:
+        _say(talk, f"scores: {out}")
+    return SOME_FAILED if tally.failure else 0
 
 
-def _sample(row: dict[str, Any], where: str) -> Sample:
-    prompt = next((column(row, name, where) for name in PROMPT_COLUMNS if name in row), "")
-    gold = next((column(row, name, where) for name in ("gold", "answer") if name in row), None)
-    return Sample(prompt=prompt, completion=column(row, "completion", where), gold=gold, id=where)
+def _processes(asked: int | None, *, learned: bool) -> int:
+    """How many worker processes; none for a reward model, which would have to be in the memory of each."""
+    if asked is not None and asked < 1:
+        raise InputError(f"processes must be at least 1, got {asked}")
+    if learned and asked is not None:
+        raise InputError(f"a reward model needs no worker processes: leave out --processes {asked}")
+    return 0 if learned else asked or core_count()
+
+
+def _origin(file: Path, judge: Scorer, lenient: bool) -> dict[str, Any]:
+    """What must be the same for a run to go on with the output of another."""
+    status = file.stat()
+    return {
+        "input": str(file.resolve()),
+        "input_bytes": status.st_size,
+        "input_mtime_ns": status.st_mtime_ns,
+        "scorer": judge.name,
+        "scorer_version": judge.version,
+        "lenient": lenient,
+        "markscheme": __version__,
+    }
+
+
+def _batch_lines(processes: int) -> Callable[[int], int]:
+    """An eighth of what each process has done by then: a small file, too, is shared out evenly."""
+    if not processes:
+        return lambda line: LEARNED_BATCH_LINES
+    return lambda line: min(MIN_BATCH_LINES + line // (8 * processes), MAX_BATCH_LINES)
+
+
+def _score_rows(file: Path, judge: Scorer, processes: int, output: Output, talk: Console, explain: bool) -> None:
+    done, lines = output.progress, _batch_lines(processes)
+    batches = read_batches(file, batch_lines=lines, after_line=done.line, after_bytes=done.input_bytes)
+    name, file_bytes = str(file), file.stat().st_size
+    results = score_in_workers(batches, judge, name, processes) if processes else score_here(batches, judge, name)
+    # A live bar would catch what is printed.
+    with closing(results), nullcontext() if explain else progress_bar(talk, "percent", 100) as bar:
+        for scored in results:
+            output.append(scored)
+            if bar:
+                percent = min(99, 100 * scored.batch.read_bytes // max(file_bytes, 1))  # a .gz file is read ahead
+                bar.update(percent, f"{output.progress.tally.rows} rows")
+            if explain:
+                print(explanation(scored, name), end="", flush=True)
+        if bar:
+            bar.update(100, f"{output.progress.tally.rows} rows")
+
+
+def _summary(tally: Tally) -> str:
+    counted = ", ".join(f"{outcome} {tally.outcomes[outcome]}" for outcome in Outcome if outcome in tally.outcomes)
+    scored = tally.rows - tally.unscored
+    if not scored:
+        return f"{counted}; no row could be scored"
+    if not tally.unscored:
+        return f"{counted}; mean value {tally.value_sum / scored:.4f}"
+    return (
+        f"{counted}; mean value {tally.value_sum / scored:.4f} of the {scored} scored rows, "
+        f"{tally.value_sum / tally.rows:.4f} with the {tally.unscored} unscored ones as 0"
+    )
+
+
+def _say(talk: Console, text: str) -> None:
+    talk.print(text, soft_wrap=True, markup=False)

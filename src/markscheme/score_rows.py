@@ -1,0 +1,201 @@
+"""Rows of a JSONL file with a score: batches of lines in, the same rows with a column `score` out."""
+
+import gzip
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from markscheme.files import InputError, _json_object, column
+from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
+
+PROMPT_COLUMNS = ("prompt", "question", "problem")
+GOLD_COLUMNS = ("gold", "answer")
+META_COLUMNS = ("completion_tokens", "finish_reason")
+
+MAX_BATCH_BYTES = 1 << 18
+"""A batch ends with the line that brings it to this: several for each process are in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Lines of a file that follow one another."""
+
+    lines: tuple[bytes, ...]
+    first_line: int
+    """Its number in the file, from 1."""
+    end_bytes: int
+    """Where the last line ends in the file, unpacked."""
+    read_bytes: int
+    """How much of the file on disk had been read by then."""
+
+    @property
+    def end_line(self) -> int:
+        """The number of the last line."""
+        return self.first_line + len(self.lines) - 1
+
+    def apart(self) -> Iterator["Batch"]:
+        """Each line on its own."""
+        end_bytes = self.end_bytes - sum(map(len, self.lines))
+        for number, line in enumerate(self.lines, self.first_line):
+            end_bytes += len(line)
+            yield Batch(lines=(line,), first_line=number, end_bytes=end_bytes, read_bytes=self.read_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What came of a number of rows."""
+
+    rows: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    value_sum: float = 0.0
+    failure: str = ""
+    """The first row that failed, and why."""
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            rows=self.rows + other.rows,
+            outcomes=dict(Counter(self.outcomes) + Counter(other.outcomes)),
+            value_sum=self.value_sum + other.value_sum,
+            failure=self.failure or other.failure,
+        )
+
+    @property
+    def unscored(self) -> int:
+        """Rows without a value."""
+        return sum(count for outcome, count in self.outcomes.items() if not Outcome(outcome).has_value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredBatch:
+    """A batch, and what became of it."""
+
+    batch: Batch
+    text: bytes
+    """Its rows with their scores, a line each; blank lines are left out."""
+    tally: Tally
+
+
+def read_batches(
+    path: Path, *, batch_lines: Callable[[int], int], after_line: int = 0, after_bytes: int = 0
+) -> Iterator[Batch]:
+    """The lines of a .jsonl or .jsonl.gz file.
+
+    Args:
+        path: the file.
+        batch_lines: how many in the batch that starts after this line; long lines make it fewer.
+        after_line: where to start.
+        after_bytes: where that line ends, unpacked.
+
+    Raises:
+        InputError: if a .gz file cannot be unpacked.
+    """
+    lines: list[bytes] = []
+    first_line, end_bytes, size = after_line + 1, after_bytes, 0
+    try:
+        with path.open("rb") as file, gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file as source:
+            source.seek(after_bytes)
+            most = batch_lines(after_line)
+            for line in source:
+                lines.append(line)
+                size += len(line)
+                if len(lines) >= most or size >= MAX_BATCH_BYTES:
+                    end_bytes += size
+                    yield Batch(lines=tuple(lines), first_line=first_line, end_bytes=end_bytes, read_bytes=file.tell())
+                    first_line, lines, size = first_line + len(lines), [], 0
+                    most = batch_lines(first_line - 1)
+            if lines:
+                end_bytes += size
+                yield Batch(lines=tuple(lines), first_line=first_line, end_bytes=end_bytes, read_bytes=file.tell())
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        line_number = first_line + len(lines)
+        raise InputError(f"{path}:{line_number}: not readable as gzip ({error}); give it whole again") from error
+
+
+def score_here(batches: Iterable[Batch], scorer: Scorer, name: str) -> Generator[ScoredBatch, None, None]:
+    """Scores batch after batch in this process; `name` is the file's, for messages.
+
+    Raises:
+        InputError: naming a line that is no JSON object or lacks a column.
+        GoldError: naming the line of a gold that cannot be read.
+    """
+    for batch in batches:
+        text, tally = score_lines(batch.lines, batch.first_line, scorer, name)
+        yield ScoredBatch(batch=batch, text=text, tally=tally)
+
+
+def score_lines(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: str) -> tuple[bytes, Tally]:
+    """The rows with their scores as JSON lines, and what came of them. Raises as `score_here` does."""
+    rows: list[dict[str, Any]] = []
+    places: list[str] = []
+    samples: list[Sample] = []
+    for number, line in numbered_rows(lines, first_line):
+        places.append(f"{name}:{number}")
+        try:
+            rows.append(_json_object(line, Path(name), number))
+            samples.append(_sample(rows[-1], places[-1]))
+        except InputError as error:
+            raise InputError(_with_way_out(str(error))) from error
+    try:
+        scores = scorer.score(samples)
+    except GoldError:
+        _name_the_gold(samples, places, scorer)
+        raise
+    scored = [{**row, "score": score.to_dict()} for row, score in zip(rows, scores, strict=True)]
+    return "".join(f"{json.dumps(row)}\n" for row in scored).encode(), _tally(scores, places)
+
+
+def numbered_rows(lines: Sequence[bytes], first_line: int) -> list[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers in the file."""
+    return [(number, line) for number, line in enumerate(lines, first_line) if line.strip()]
+
+
+def _sample(row: Mapping[str, Any], place: str) -> Sample:
+    return Sample(
+        prompt=next((column(row, name, place) for name in PROMPT_COLUMNS if name in row), ""),
+        completion=column(row, "completion", place),
+        gold=next((column(row, name, place) for name in GOLD_COLUMNS if name in row), None),
+        id=_text_or_none(row.get("id")) or place,
+        group=_text_or_none(row.get("group")),
+        meta={name: row[name] for name in META_COLUMNS if name in row},
+    )
+
+
+def _text_or_none(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) else None
+
+
+def _name_the_gold(samples: Sequence[Sample], places: Sequence[str], scorer: Scorer) -> None:
+    """Finds the line of the gold that cannot be read: the scorer knows the sample's id only."""
+    for sample, place in zip(samples, places, strict=True):
+        try:
+            scorer.score([sample])
+        except GoldError as error:
+            message = str(error) if place in str(error) else f"{place}: {error}"
+            raise GoldError(_with_way_out(message)) from error
+
+
+def _with_way_out(message: str) -> str:
+    return f"{message}; correct this line or take it out"
+
+
+def _tally(scores: Sequence[Score], places: Sequence[str]) -> Tally:
+    failed = (
+        f"{place}: {failure_of(score)}"
+        for score, place in zip(scores, places, strict=True)
+        if score.outcome is Outcome.FAILED
+    )
+    return Tally(
+        rows=len(scores),
+        outcomes=dict(Counter(score.outcome.value for score in scores)),
+        value_sum=sum(score.value for score in scores if score.value is not None),
+        failure=next(failed, ""),
+    )
+
+
+def failure_of(score: Score) -> str:
+    """Why there is no verdict, in the scorer's words."""
+    return " ".join(str(score.evidence[key]) for key in ("reason", "message", "error") if key in score.evidence)
