@@ -1,40 +1,88 @@
-"""Which answer a completion commits to: one linear scan for statements, the last one counts.
+"""Which answer a completion commits to: the last statement of one, or none.
 
-Explicit marks (a box, an answer tag, a `####` line) come before sentences ("the answer is x"), and only the lenient
-policy falls back to bold print or the last number of the last line. A hedge ("7 or 8") is kept whole: as a list it
-equals no single gold.
+A statement is a box, an answer tag, a `####` line, or a sentence such as "the answer is x"; the lenient policy also
+takes bold print, a formula or a number of the last line. The scan runs from the end, and no pattern can backtrack over
+more than one class of characters: its time grows with the length of the text and no faster.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from markscheme.verifiers.limits import MAX_COMPLETION_CHARS, MAX_JOINED_BOXES
-from markscheme.verifiers.normalise import exact_number, holds_word, unwrap
+from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_BOX_CHARS, MAX_COMPLETION_CHARS, MAX_JOINED_BOXES
+from markscheme.verifiers.reading import read, unwrap
 
-# None of these patterns can backtrack over more than one character class: the scan is linear.
-_BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*|\\.|[{}]", re.DOTALL)
-_BOX_WITHOUT_BRACES = re.compile(r"[^\s${}\\]+")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BOX_START = re.compile(r"(?:\\|\\begin|\\f)boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])|\\beginboxed")
+_BOX_WITHOUT_BRACES = re.compile(r"\s*([^\s${}\\]+)")
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_ANSWER_WORD = re.compile(r"answer", re.IGNORECASE)
 _ANSWER_IS = re.compile(
-    r"\banswer\b[*_ ]{0,4}(?:to (?:the|this) (?:question|problem) )?"
-    r"(?:(?:is|was|are|would be|must be|should be)(?![a-zA-Z])|[:=])"
-    r"|答案(?:应该|应)?(?:是|为|：|:)",
+    r"answers?(?P<bold>[*_]{0,3})\s?(?:to (?:the|this|our) (?:question|problem) |for (?:the|this) (?:question|problem) "
+    r"|in \w{1,12} )?"
+    r"(?:(?:is|are|was|would be|will be|must be|should be|comes out to|equals)(?![a-zA-Z])[*_]{0,3}\s?:?"
+    r"|[:=：](?P<b>[*_]{0,3})"
+    r"|(?=[*_#]{0,3}:?[*_]{0,3}\s*\n)|\s(?=\$|\\\(|\\\[))",
     re.IGNORECASE,
 )
-_LAST_LINE_ANSWER = re.compile(r"[*_ ]*A\s*[:：]")
-_ADVERB = re.compile(r"\s*(?:therefore|thus|hence|simply|just|then|also|equal to|:|：)(?![a-zA-Z])", re.IGNORECASE)
-_MATH_SPAN = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$|\\\(((?:[^\\]|\\[^)])+)\\\)|\\\[((?:[^\\]|\\[^\]])+)\\\]")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！；]|\n|,?\s(?:because|since|so|which|where|when)\s")
+_CHINESE_ANSWER = re.compile(
+    r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对])"
+)
+_ANSWER_LINE = re.compile(r"[*_# ]*(?:A|Ans|Answer)\s?[*_]{0,2}\s?[:：.]\s?[*_]{0,2}", re.IGNORECASE)
+_ADVERB = re.compile(
+    r"\s*(?:therefore|thus|hence|simply|just|then|also|indeed|clearly|now|equal to|option|choice|given by|found to be"
+    r"|only|actually|finally|obviously|that|about|approximately|roughly|exactly)(?![a-zA-Z])[,:]?\s*|\s*[:：,]\s*",
+    re.IGNORECASE,
+)
+_SPAN = re.compile(
+    r"\$\$((?:[^$\\]|\\.)+)\$\$|\$((?:[^$\\]|\\.)+)\$|\\\(((?:[^\\]|\\[^)])+)\\\)|\\\[((?:[^\\]|\\[^\]])+)\\\]"
+)
+_SENTENCE_END = re.compile(
+    r"[.!?](?=\s|$|[\"')*])|[。！；？]|\n|,?\s(?:because|since|so|which|where|when|after|as|I hope|based on|for the)\s"
+    r"|,\s(?:and|but)\s(?=[a-z]{2,} [a-z]{2,})|<\||</|\s--?\s(?=[a-zA-Z])"
+)
 _NUMBER = re.compile(r"-?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?%?")
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
-_JOINING = re.compile(r"(?:[\s$,;、*.]|\\[()\[\],; ]|\\text|[{}]|\b(?:and|or)\b|和|与|或)*", re.IGNORECASE)
-_OR = re.compile(r"\s*(?:,\s*)?(?:\\text\{\s*or\s*\}|\\mbox\{\s*or\s*\}|\bor\b|或者?)\s*", re.IGNORECASE)
+_JOINING = re.compile(
+    r"(?:[\s$,;、.*&]|\\[()\[\],; ]|\\q?quad|\\text|\\\\|[{}]|\b(?:and|or)\b|和|与|或|[-•*]"
+    r"|\(?[a-z0-9]\)|\b[0-9]{1,3}\.)*"
+)
+_LISTED = re.compile(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
+_CORRECTION = re.compile(
+    r"\b(?:no|wait|actually|correct(?:ion|ed)?|instead|sorry|rather|mistake|should be|so|hence|thus|therefore|then"
+    r"|gives?|giving|implies|now|finally)\b|\\implies|\\Rightarrow|→|⇒|=",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"\b(?:or|maybe|perhaps|possibly|either|probably|alternatively|might|could|not|isn't|neither)\b|或", re.IGNORECASE
+)
+_DOUBT = re.compile(r"\b(?:maybe|perhaps|possibly|either|probably|alternatively|might|could)\b", re.IGNORECASE)
+_DENIED = re.compile(r"\bnot\b|n't\b|\bor\b|\beither\b|\bmaybe\b|\bif\b", re.IGNORECASE)
 _NEGATION = re.compile(
-    r"\s*(?:\\text\{)?\s*(?:definitely |certainly |clearly )?(?:not\b|n't\b|isn't\b|不是)", re.IGNORECASE
+    r"\s*(?:\\text\{)?\s*(?:(?:definitely|certainly|clearly|probably|surely)\s)?(?:not\b|n't\b|isn't\b|neither\s+\S|never\b|不是|不)",
+    re.IGNORECASE,
 )
 _LONGEST_SENTENCE_CHARS = 400
-"""Two boxes further apart than this are not in one sentence; an anchored answer is cut off here."""
+_TAIL_CHARS = 8_000
+_LONGEST_GAP_CHARS = 200
+_END_OF_TURN = re.compile(
+    r"(?<=\S)\s*(?:<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>)"
+)
+_COMMENT_LINE = re.compile(r"^[ \t]*%.*$", re.MULTILINE)
+_NAME_BEFORE = re.compile(r"[a-zA-Z]\w{0,5}\s?=\s?")
+_MOST_BOXES_IN_A_ROW = 6
+_MOST_REPEATS = 12
+_SHORT_GAP_CHARS = 60
+_SUPPOSED = re.compile(
+    r"(?:\b(?:suppose|assume|assuming|imagine|if|unless|whether|claims|claimed|says|said|thinks|thought|guesses|guessed"
+    r"|doubt|wrote|writes)(?:\s(?:that|then))?|(?:not|n't|cannot|never) (?:\w+ ){0,2}?(?:that|sure|say|think|believe))"
+    r"[:,]?\s?[\"'“]?\s?(?:(?:the|our|my|your|his|her|their|this)\s)?(?:(?:final|correct|right|true)\s)?$",
+    re.IGNORECASE,
+)
+"""In front of "answer is": not a statement of one's own."""
+_PARAGRAPHS_GAP = re.compile(r"[.!?。]\s+[^\W\d_]")
+"""Between two boxes: the end of a sentence and the beginning of another."""
 
 
 class AnswerKind(StrEnum):
@@ -45,10 +93,11 @@ class AnswerKind(StrEnum):
     HASHES = "hashes"
     SENTENCE = "sentence"
     BOLD = "bold"
+    FORMULA = "formula"
     LAST_NUMBER = "last_number"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Statement:
     """An answer, as it stands in the completion."""
 
@@ -56,53 +105,128 @@ class Statement:
     kind: AnswerKind
     start: int
     end: int
-    """Offsets of the whole statement, mark included, in the text that was scanned."""
+    """Offsets of the whole statement, mark included, in the part of the completion that was scanned."""
 
 
 def extract(completion: str, *, lenient: bool = False) -> Statement | None:
     """The answer the completion commits to, or None.
 
     Args:
-        lenient: without any other statement, take what the last line prints bold, or its last number.
+        lenient: without any other statement, take bold print, a formula or a number of the last line; and answers in a
+            thought that never ended.
 
     >>> extract("So x is 6... no: \\\\boxed{7}.").answer
     '7'
     >>> extract("The answer is not 7.") is None
     True
     """
-    text = readable(completion)
-    statement = _last_explicit(text) or _last_sentence(text) or (_from_last_line(text) if lenient else None)
-    if statement is None or not unwrap(statement.answer) or _NEGATION.match(statement.answer):
+    start = _end_of_thought(completion, lenient=lenient)
+    if start is None:
+        return None
+    for chars in (_TAIL_CHARS, MAX_COMPLETION_CHARS):  # nearly always the tail has it
+        text = readable(completion[max(start, len(completion) - chars) :])
+        statement = _statement(text, lenient=lenient)
+        if statement is not None or len(completion) - start <= chars:
+            break
+    if statement is None or not _commits(statement.answer):
         return None
     return statement
 
 
+def _statement(text: str, *, lenient: bool) -> Statement | None:
+    statement = _last_explicit(text)
+    after = statement.end if statement else 0
+    statement = _last_sentence(text, after, boxed=statement.answer if statement else None) or statement
+    return _from_last_line(text) if statement is None and lenient else statement
+
+
+def _commits(answer: str) -> bool:
+    stripped = unwrap(answer[:MAX_ANSWER_CHARS]) if len(answer) <= MAX_ANSWER_CHARS else answer.strip()
+    return (stripped.strip(" ?.…_-*{}\\") != "" or stripped == r"\{\}") and not _NEGATION.match(stripped)
+
+
 def readable(completion: str) -> str:
     """The end of the completion, within the limit; lone surrogates, which no file can hold, become '?'."""
-    return completion[-MAX_COMPLETION_CHARS:].encode("utf-8", "replace").decode("utf-8")
+    text = completion[-MAX_COMPLETION_CHARS:]
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    if "<" in text and (end := _END_OF_TURN.search(text)):
+        text = text[: end.start()]
+    if "%" in text:
+        text = _COMMENT_LINE.sub("", text)
+    return _without_html_comments(text) if "<!--" in text else text
 
 
-def boxes(text: str) -> list[Statement]:
-    r"""All balanced \boxed{...} and \fbox{...} in the order of their ends; also `\boxed 2`."""
-    found: list[Statement] = []
-    open_braces: list[tuple[int, int]] = []  # (start of the box or -1, position behind the brace)
-    box_start, box_end = -1, -1
-    for token in _BOX_TOKEN.finditer(text):
-        if token[0].startswith(("\\boxed", "\\fbox")):
-            box_start, box_end = token.start(), token.end()
-            bare = _BOX_WITHOUT_BRACES.match(text, box_end)
-            if bare:
-                found.append(
-                    Statement(answer=bare[0].rstrip(".,"), kind=AnswerKind.BOX, start=box_start, end=bare.end())
-                )
-        elif token[0] == "{":
-            open_braces.append((box_start if token.start() == box_end else -1, token.end()))
-        elif token[0] == "}" and open_braces:
-            start, content = open_braces.pop()
-            if start >= 0:
-                answer = text[content : token.start()]
-                found.append(Statement(answer=answer, kind=AnswerKind.BOX, start=start, end=token.end()))
-    return found
+def _without_html_comments(text: str) -> str:
+    pieces: list[str] = []
+    position = 0
+    while (start := text.find("<!--", position)) >= 0:
+        pieces.append(text[position:start])
+        end = text.find("-->", start)
+        position = len(text) if end < 0 else end + 3
+    return "".join(pieces) + text[position:]
+
+
+def _end_of_thought(text: str, *, lenient: bool) -> int | None:
+    """Where the answer proper begins; None if it has not begun."""
+    if "<" not in text:
+        return 0
+    solution = text.rfind("<|begin_of_solution|>")
+    end = max(text.rfind("</think>"), text.rfind("</thinking>"), solution)
+    if end >= 0:
+        return end
+    if not lenient and (text.rfind("<think>") >= 0 or text.rfind("<thinking>") >= 0):
+        return None
+    return 0
+
+
+def boxes(text: str) -> Iterator[Statement]:
+    r"""The balanced \boxed{...} and \fbox{...}, outermost ones, last first; also `\boxed 2`."""
+    before = within = len(text)
+    has_fbox = "\\fbox" in text
+    while True:
+        start = text.rfind("boxed", 0, before)
+        if has_fbox:
+            start = max(start, text.rfind("\\fbox", 0, before))
+        if start < 0:
+            return
+        before = start
+        opening = _BOX_START.match(text, start) if text[start] == "\\" else _box_start(text, start)
+        if opening is None:
+            continue
+        before = opening.start()
+        box = _box_at(text, opening, within)
+        if box is not None:
+            yield box
+        else:  # a box around one that is never closed is not closed either
+            within = before
+
+
+def _box_start(text: str, at: int) -> re.Match[str] | None:
+    for back in (1, 2, 6):
+        if at >= back and (match := _BOX_START.match(text, at - back)) and match.end() == at + 5:
+            return match
+    return None
+
+
+def _box_at(text: str, opening: re.Match[str], within: int) -> Statement | None:
+    at = opening.end()
+    while at < len(text) and text[at] in " \n\t":
+        at += 1
+    if at >= len(text) or text[at] != "{":
+        bare = _BOX_WITHOUT_BRACES.match(text, opening.end())
+        if bare is None:
+            return None
+        return Statement(bare[1].rstrip(".,"), AnswerKind.BOX, opening.start(), bare.end())
+    first = text.find("}", at, within)
+    if first >= 0 and text.find("{", at + 1, first) < 0 and text[first - 1] != "\\":
+        return Statement(text[at + 1 : first], AnswerKind.BOX, opening.start(), first + 1)
+    depth = 0
+    for brace in _BRACE.finditer(text, at, min(within, at + MAX_BOX_CHARS)):
+        depth += (brace[0] == "{") - (brace[0] == "}")
+        if depth == 0:
+            return Statement(text[at + 1 : brace.start()], AnswerKind.BOX, opening.start(), brace.end())
+    return None
 
 
 def tags(text: str) -> list[Statement]:
@@ -113,103 +237,240 @@ def tags(text: str) -> list[Statement]:
         if not tag[1]:
             opening = tag
         elif opening is not None:
-            answer = text[opening.end() : tag.start()]
-            found.append(Statement(answer=answer, kind=AnswerKind.TAG, start=opening.start(), end=tag.end()))
+            found.append(Statement(text[opening.end() : tag.start()], AnswerKind.TAG, opening.start(), tag.end()))
             opening = None
     return found
 
 
 def hash_lines(text: str) -> list[Statement]:
-    """Lines `#### x` whose x is a number, and one that ends the text: any other is a heading."""
+    """Lines `#### x` whose x reads as a number, and one that ends the text: any other is a heading."""
     found: list[Statement] = []
-    position = 0
     end_of_text = len(text.rstrip())
-    for line in text.splitlines(keepends=True):
-        answer = line.strip()
-        if answer.startswith("####") and not answer.startswith("#####"):
-            answer = answer[4:].strip()
-            is_last = position + len(line.rstrip()) >= end_of_text
-            if answer and (is_last or exact_number(answer.lstrip("$ ")) is not None):
-                end = position + len(line.rstrip())
-                found.append(Statement(answer=answer, kind=AnswerKind.HASHES, start=position, end=end))
-        position += len(line)
+    position = text.find("####")
+    while position >= 0:
+        end = text.find("\n", position)
+        end = len(text) if end < 0 else end
+        line = text[position:end].rstrip()
+        at_line_start = not text[text.rfind("\n", 0, position) + 1 : position].strip(" *")
+        if at_line_start and not line.startswith("#####"):
+            answer = line[4:].strip(" *")
+            is_last = position + len(line) >= end_of_text
+            if answer and (is_last or (len(answer) < 40 and read(answer.lstrip("$ ")).number is not None)):
+                found.append(Statement(answer, AnswerKind.HASHES, position, position + len(line)))
+        position = text.find("####", max(end, position + 4))
     return found
 
 
 def _last_explicit(text: str) -> Statement | None:
-    all_boxes = boxes(text)
-    statements = [*all_boxes[-1:], *tags(text)[-1:], *hash_lines(text)[-1:]]
+    statements: list[Statement] = []
+    last_box = next(boxes(text), None)
+    if last_box is not None:
+        statements.append(last_box)
+    tagged = tags(text) if "<" in text else []
+    statements += tagged[-1:]
+    if "####" in text:
+        statements += hash_lines(text)[-1:]
     if not statements:
         return None
     last = max(statements, key=lambda statement: statement.end)
     if last.kind is AnswerKind.BOX:
-        return _joined(all_boxes, text)
-    inner = boxes(last.answer)
-    return _joined(inner, last.answer) if inner else last
+        return _joined(text, boxes(text))
+    if last.kind is AnswerKind.TAG:
+        joined = _joined(text, reversed(tagged))
+        inner = _joined(last.answer, boxes(last.answer))
+        if joined is not None and inner is not None and joined.answer == last.answer:
+            return Statement(inner.answer, last.kind, last.start, last.end)
+        return joined
+    inner = _joined(last.answer, boxes(last.answer))
+    return last if inner is None else Statement(inner.answer, last.kind, last.start, last.end)
 
 
-def _joined(all_boxes: list[Statement], text: str) -> Statement:
-    """The last box; boxes of one sentence that are joined by commas, "and" or "or" are one list.
+def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
+    """The last of some boxes or tags, which come last first; those of one passage joined by commas, "and" or "or" are
+    one list.
 
-    A list equals no single gold, so boxing both 7 and 8 earns nothing where 7 is right. Different boxes in the last
-    sentence that are joined otherwise ("maybe") leave the answer open: it is empty.
+    A list equals no single gold, so boxing both 7 and 8 earns nothing where 7 is right. A box that holds boxes is
+    those. Different boxes in one sentence that are joined by a hedge, and many boxes in a row, leave the answer open:
+    it is empty.
     """
-    last = all_boxes[-1]
-    answers = [last.answer]
-    start = last.start
-    for box in all_boxes[-2 : -MAX_JOINED_BOXES - 1 : -1]:
-        if box.start >= start or box.end > start:  # a box around or inside the last one
-            continue
+    last = next(found, None)
+    if last is None:
+        return None
+    answers, start, end, joined = [last.answer], last.start, last.end, True
+    in_a_row = [last.answer]
+    repeats = 0
+    for count, box in enumerate(found):
+        if box.end >= end:  # a box around the last one
+            return _inner(box)
         between = text[box.end : start]
-        if len(between) > _LONGEST_SENTENCE_CHARS or _SENTENCE_END.search(between):
+        if count > MAX_JOINED_BOXES or len(between) > _LONGEST_GAP_CHARS:
             break
-        if box.answer.strip() not in [answer.strip() for answer in answers]:
-            if not _JOINING.fullmatch(between):
-                return Statement(answer="", kind=AnswerKind.BOX, start=box.start, end=last.end)
-            answers.insert(0, box.answer)
+        if len(between) <= _SHORT_GAP_CHARS and not _same(box.answer, in_a_row):
+            in_a_row.append(box.answer)
+            if not joined and len(in_a_row) > _MOST_BOXES_IN_A_ROW:
+                return Statement("", last.kind, box.start, end)
+        elif len(between) > _SHORT_GAP_CHARS and not joined:
+            break
+        repeats = repeats + 1 if box.answer == last.answer else 0
+        if repeats > _MOST_REPEATS:
+            break
+        if joined and not _same(box.answer, answers):
+            gap = _gap(between)
+            if gap == "hedge":
+                return Statement("", last.kind, box.start, end)
+            if gap == "list":
+                answers.insert(0, box.answer)
+            else:
+                joined = False
         start = box.start
-    return Statement(answer=", ".join(answers), kind=AnswerKind.BOX, start=start, end=last.end)
+    return Statement(", ".join(answers), last.kind, start, end)
 
 
-def _last_sentence(text: str) -> Statement | None:
-    last_line_start = len(text.rstrip())
-    last_line_start = text.rfind("\n", 0, last_line_start) + 1
-    anchor = _LAST_LINE_ANSWER.match(text, last_line_start)
-    if anchor is None:
-        anchor = max(_ANSWER_IS.finditer(text), key=re.Match.start, default=None)
+def _same(answer: str, others: list[str]) -> bool:
+    """Whether an answer stands among others, spelled as it is or as the same number."""
+    if answer.strip() in [other.strip() for other in others]:
+        return True
+    if len(answer) > MAX_ANSWER_CHARS:
+        return False
+    number = read(answer).number
+    return number is not None and any(len(o) <= MAX_ANSWER_CHARS and read(o).number == number for o in others)
+
+
+def _gap(between: str) -> str:
+    """How two different boxes are joined: as a "list", by a "hedge", or not at all."""
+    between = _NAME_BEFORE.sub("", between)
+    if _JOINING.fullmatch(between):
+        return "list"
+    if _PARAGRAPHS_GAP.search(between) or "\n" in between:
+        return ""
+    if _DOUBT.search(between):
+        return "hedge"
+    if _CORRECTION.search(between):
+        return ""
+    if _HEDGE.search(between) and not re.search(r"\band\b", between):
+        return "hedge"
+    return "list" if _LISTED.search(between) else ""
+
+
+def _inner(outer: Statement) -> Statement:
+    """A box around boxes: what it holds, if that is one value, else the list of them."""
+    answers: list[str] = []
+    for count, box in enumerate(boxes(outer.answer)):
+        if box.answer.strip() not in answers:
+            answers.insert(0, box.answer.strip())
+        if count > MAX_JOINED_BOXES:
+            break
+    only = len(answers) == 1
+    answer = outer.answer if only else ", ".join(answers)
+    return Statement(answer, AnswerKind.BOX, outer.start, outer.end)
+
+
+def _last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | None:
+    """The last sentence that states an answer, from `start` on; behind a box it must state a value of its own."""
+    after_mark = boxed is not None
+    anchor = _last_anchor(text, start)
     if anchor is None:
         return None
-    text = text[: anchor.end() + _LONGEST_SENTENCE_CHARS]
-    start = anchor.end()
-    if _NEGATION.match(text, start):
+    begins, ends = anchor
+    segment = text[ends : ends + _LONGEST_SENTENCE_CHARS]
+    at = len(segment) - len(segment.lstrip(" \t\n*_:：#"))
+    if _NEGATION.match(segment, at):
+        withdrawn = after_mark and (boxed or "").strip() in segment[at : at + _SHORT_GAP_CHARS]
+        return None if after_mark and not withdrawn else Statement("", AnswerKind.SENTENCE, begins, ends)
+    while (adverb := _ADVERB.match(segment, at)) and adverb.end() > at:
+        at = adverb.end()
+    at += len(segment[at:]) - len(segment[at:].lstrip(" \t\n*_"))
+    answer, length = _sentence(segment, at)
+    if segment[at + length : at + length + 1] in ("?", "？"):
         return None
-    if adverb := _ADVERB.match(text, start):
-        start = adverb.end()
-    start += len(text[start:]) - len(text[start:].lstrip(" \t\n*_:："))
-    end_of_sentence = _SENTENCE_END.search(text, start)
-    end = end_of_sentence.start() if end_of_sentence else len(text)
-    answer = text[start:end].strip(" \t*_,;")
-    span = _MATH_SPAN.match(text, start)
-    if span and span.end() >= start + len(answer):  # a dot inside a formula ends no sentence
-        end = span.end()
-        answer = next(group for group in span.groups() if group)
-    return Statement(answer=answer, kind=AnswerKind.SENTENCE, start=anchor.start(), end=end)
+    if after_mark and not _is_value(answer):
+        return None
+    if _NEGATION.match(answer):
+        answer = ""
+    return Statement(answer, AnswerKind.SENTENCE, begins, ends + at + length)
+
+
+def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
+    """Where the last words that announce an answer begin and end."""
+    found: tuple[int, int] | None = None
+    last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
+    if last_line >= start and (line := _ANSWER_LINE.match(text, last_line)):
+        found = line.span()
+    if "答" in text or "结果" in text:
+        for match in _CHINESE_ANSWER.finditer(text, start):
+            if match.end() > (found or (0, 0))[1]:
+                found = match.span()
+    before = len(text) - start
+    lower = text[start:].lower() if text.find("nswer", start) >= 0 or text.find("NSWER", start) >= 0 else ""
+    while lower and (at := lower.rfind("answer", 0, before) + start) >= start:
+        if found and at < found[0]:
+            break
+        said = _ANSWER_IS.match(text, at)
+        if said and not _SUPPOSED.search(text[max(0, at - _SHORT_GAP_CHARS) : at]):
+            return said.span()
+        before = at - start
+    return found
+
+
+def _sentence(segment: str, at: int) -> tuple[str, int]:
+    """The answer that a sentence gives from `at` on, and how long the sentence is."""
+    end = _SENTENCE_END.search(segment, at)
+    while end and end[0] == "\n" and not segment[at : end.start()].strip(" $\\[("):  # a display on its own lines
+        end = _SENTENCE_END.search(segment, end.end())
+    stop = end.start() if end else len(segment)
+    span = _SPAN.match(segment, at)
+    if span and span.end() >= stop:  # a dot inside a formula ends no sentence
+        return next(group for group in span.groups() if group).strip(), span.end() - at
+    whole = segment[at:stop].strip(" \t\n*_,;:")
+    if len(whole) <= MAX_ANSWER_CHARS and read(whole).node is None:
+        spans = list(_SPAN.finditer(whole))
+        if len(spans) == 1:
+            rest = whole[: spans[0].start()] + whole[spans[0].end() :]
+            if not any(map(str.isdigit, rest)) and not _HEDGE.search(rest):
+                return next(group for group in spans[0].groups() if group).strip(), stop - at
+        value = whole.rpartition(" is ")[2].strip()
+        if value != whole and not _HEDGE.search(value) and not _DENIED.search(whole) and read(value).node is not None:
+            return value, stop - at
+        bold = list(_BOLD.finditer(segment, at, stop + 2))
+        if len(bold) == 1 and not _HEDGE.search(whole) and read(bold[0][1]).node is not None:
+            return bold[0][1].strip(), stop - at
+    return whole, stop - at
+
+
+def _is_value(answer: str) -> bool:
+    """Whether a sentence behind a box states a value of its own: a number or formula, not "correct" or "as above"."""
+    if not answer or len(answer) > MAX_ANSWER_CHARS:
+        return False
+    reading = read(answer)
+    return reading.node is not None and any(character.isdigit() or character == "\\" for character in answer)
 
 
 def _from_last_line(text: str) -> Statement | None:
     text = text.rstrip()
-    line = text[text.rfind("\n") + 1 :][-_LONGEST_SENTENCE_CHARS:]
-    offset = len(text) - len(line)
-    bold = max(_BOLD.finditer(line), key=re.Match.start, default=None)
-    if bold and any(character.isdigit() for character in bold[1]) and not holds_word(bold[1]):
-        start, end = offset + bold.start(), offset + bold.end()
-        return Statement(answer=bold[1], kind=AnswerKind.BOLD, start=start, end=end)
-    found = list(_NUMBER.finditer(line))
-    if not found:
-        return None
-    last = found[-1]
-    before = line[found[-2].end() if len(found) > 1 else 0 : last.start()]
-    if (len(found) > 1 and _OR.search(before)) or re.search(r"\bnot\b|n't\b", before):
-        return None
-    answer = last[0].rstrip(",")
-    return Statement(answer=answer, kind=AnswerKind.LAST_NUMBER, start=offset + last.start(), end=offset + last.end())
+    begin = max(text.rfind("\n") + 1, len(text) - _LONGEST_SENTENCE_CHARS)
+    line = text[begin:]
+    kinds = ((_BOLD, AnswerKind.BOLD), (_SPAN, AnswerKind.FORMULA), (_NUMBER, AnswerKind.LAST_NUMBER))
+    for pattern, kind in kinds:
+        found = list(pattern.finditer(line))
+        if not found:
+            continue
+        last = found[-1]
+        answer = next((group for group in last.groups() if group), last[0]).strip(" .,")
+        before = line[found[-2].end() if len(found) > 1 else 0 : last.start()]
+        if len(found) > 1 and _HEDGE.search(before):
+            return None
+        if re.search(r"\bnot\b|n't\b", before):
+            return None
+        if kind is AnswerKind.BOLD and (
+            not any(map(str.isdigit, answer)) or read(answer[:MAX_ANSWER_CHARS]).node is None
+        ):
+            continue
+        return Statement(answer.rstrip(","), kind, begin + last.start(), begin + last.end())
+    return _whole_line(line, begin)
+
+
+def _whole_line(line: str, begin: int) -> Statement | None:
+    answer = line.strip()
+    if answer and read(answer).node is not None:
+        return Statement(answer, AnswerKind.FORMULA, begin, begin + len(line))
+    return None

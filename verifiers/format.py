@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markscheme.scoring import Outcome, Sample, Score
 from markscheme.verifiers.extract import AnswerKind, boxes, hash_lines, readable, tags
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, RULES_VERSION
-from markscheme.verifiers.normalise import unwrap
+from markscheme.verifiers.reading import unwrap
 
 _SCANS = {AnswerKind.BOX: boxes, AnswerKind.TAG: tags, AnswerKind.HASHES: hash_lines}
 
@@ -34,7 +34,7 @@ class FormatVerifier:
         return [self._score_one(sample.completion) for sample in samples]
 
     def _score_one(self, completion: str) -> Score:
-        statements = _SCANS[self.form](readable(completion))
+        statements = list(_SCANS[self.form](readable(completion)))
         well_formed = len(statements) == 1 and bool(unwrap(statements[0].answer))
         return Score(
             value=float(well_formed),

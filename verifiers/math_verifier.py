@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from markscheme.scoring import Outcome, Sample, Score
-from markscheme.verifiers.compare import Comparison, compare
+from markscheme.verifiers.compare import SAME_NUMBER, Comparison, compare, is_final_form, occurs_in
+from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.extract import Statement, extract
 from markscheme.verifiers.golds import golds_of
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, RULES_VERSION
-from markscheme.verifiers.numeric import only_number
+from markscheme.verifiers.numeric_answers import only_number
+from markscheme.verifiers.profiles import PROFILES, Profile, Rules
 
-Profile = Literal["math", "gsm8k", "cmath"]
+_ECHO = Comparison(False, "form", "a formula of the prompt, not worked out")
+_PREFERENCE = {True: 0, None: 1, False: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,8 @@ class MathVerifier:
     """Value 1.0 if the answer equals the gold, 0.0 if it does not or there is none.
 
     The outcome is UNDECIDED where the answer is too long, its comparison took too long or too much memory, or no tier
-    can read the gold; FAILED where the symbolic tier broke. `evidence` names the tier and how the answer was stated.
+    can read the gold; FAILED where the symbolic tier broke. `evidence` names the tier, its reason, and how the answer
+    was stated. What counts as equal: the README of this room.
 
     >>> sample = Sample(prompt="1/4 + 1/4?", completion="It is \\\\boxed{0.5}.", gold=r"\\frac12")
     >>> MathVerifier().score([sample])[0].value
@@ -27,9 +31,11 @@ class MathVerifier:
     """
 
     profile: Profile = "math"
-    """What the golds are: "math" anything, "gsm8k" and "cmath" numbers (an answer's words do not count then)."""
+    """What the golds are: "math" anything, "gsm8k" and "cmath" numbers, "generic" words and choices too."""
     lenient: bool = False
-    """Without a stated answer, take the last number of the last line. For evaluation, not for rewards."""
+    """Without a stated answer, take what the last line ends with. For evaluation, not for rewards."""
+    conventions: Conventions | None = None
+    """What counts as equal; by default the profile's."""
     deadline_s: float = 5.0
     """For one comparison in the symbolic tier."""
 
@@ -45,37 +51,78 @@ class MathVerifier:
 
     @property
     def version(self) -> str:
-        return f"{RULES_VERSION}-{'lenient' if self.lenient else 'strict'}-{self.deadline_s:g}s"
+        """The rules' version with everything that can change a verdict."""
+        changed = "" if self.conventions is None else f"-{self.conventions}"
+        return f"{RULES_VERSION}-{'lenient' if self.lenient else 'strict'}-{self.deadline_s:g}s{changed}"
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
-        golds = [golds_of(sample, numeric=self.profile != "math") for sample in samples]
-        statements = [extract(sample.completion, lenient=self.lenient) for sample in samples]
-        answers = [self._answer(statement) for statement in statements]
-        asked = [
-            [] if answer is None else [(answer, gold) for gold in alternatives]
-            for answer, alternatives in zip(answers, golds, strict=True)
-        ]
-        unique = list(dict.fromkeys(pair for pairs in asked for pair in pairs))
-        found = dict(zip(unique, compare(unique, deadline_s=self.deadline_s), strict=True))
-        return [
-            _score(statement, answer, [found[pair] for pair in pairs])
-            for statement, answer, pairs in zip(statements, answers, asked, strict=True)
-        ]
+        rules = PROFILES[self.profile]
+        conventions = self.conventions or rules.conventions
+        golds = [[_answer(gold, rules) for gold in golds_of(sample, numeric=rules.numeric)] for sample in samples]
+        found: list[tuple[Statement, str] | None] = []
+        pairs: dict[tuple[str, str], Comparison] = {}
+        for sample, alternatives in zip(samples, golds, strict=True):
+            statement = extract(sample.completion, lenient=self.lenient)
+            if statement is None:
+                found.append(None)
+                continue
+            answer = _answer(statement.answer, rules)
+            found.append((statement, answer))
+            for gold in alternatives:
+                pairs[answer, gold] = _OPEN
+        asked = list(pairs)
+        pairs = dict(zip(asked, compare(asked, conventions=conventions, deadline_s=self.deadline_s), strict=True))
+        scores: list[Score] = []
+        for sample, alternatives, one in zip(samples, golds, found, strict=True):
+            if one is None:
+                scores.append(_NO_ANSWER)
+                continue
+            statement, answer = one
+            comparisons = [pairs[answer, gold] for gold in alternatives]
+            if conventions.evaluated:
+                comparisons = [
+                    _without_echo(comparison, answer, gold, sample)
+                    for comparison, gold in zip(comparisons, alternatives, strict=True)
+                ]
+            scores.append(_score(statement, answer, comparisons))
+        return scores
 
-    def _answer(self, statement: Statement | None) -> str | None:
-        if statement is None:
-            return None
-        return statement.answer if self.profile == "math" else only_number(statement.answer)
+
+_OPEN = Comparison(None, "")
+_NO_ANSWER = Score(value=0.0, outcome=Outcome.NO_ANSWER)
 
 
-def _score(statement: Statement | None, answer: str | None, comparisons: Sequence[Comparison]) -> Score:
-    if statement is None or answer is None:
-        return Score(value=0.0, outcome=Outcome.NO_ANSWER)
+def _answer(text: str, rules: Rules) -> str:
+    if rules.numeric:
+        return only_number(text)
+    text = text if len(text) > 1 else text.strip()
+    return text.upper() if rules.any_case and len(text) == 1 else text
+
+
+def _without_echo(comparison: Comparison, answer: str, gold: str, sample: Sample) -> Comparison:
+    """Writing a formula of the question down again is no answer to it."""
+    if comparison.equal is not True or comparison is SAME_NUMBER or comparison.tier in ("text", "rounding"):
+        return comparison
+    if is_final_form(answer, gold) or not occurs_in(answer, _text_of(sample)):
+        return comparison
+    return _ECHO
+
+
+def _text_of(sample: Sample) -> str:
+    if isinstance(sample.prompt, str):
+        return sample.prompt
+    return "\n".join(message["content"] for message in sample.prompt if message["role"] == "user")
+
+
+def _score(statement: Statement, answer: str, comparisons: Sequence[Comparison]) -> Score:
     shown = answer[:MAX_ANSWER_CHARS]
-    best = min(comparisons, key=lambda comparison: {True: 0, None: 1, False: 2}[comparison.equal])
-    evidence = {"tier": best.tier, "kind": statement.kind.value}
+    best = comparisons[0] if len(comparisons) == 1 else min(comparisons, key=lambda one: _PREFERENCE[one.equal])
+    evidence: dict[str, str] = {"tier": best.tier, "kind": statement.kind.value}
+    if best.reason:
+        evidence["reason"] = best.reason
     if best.equal is None:
         outcome = Outcome.FAILED if best.broken else Outcome.UNDECIDED
-        return Score(value=None, outcome=outcome, answer=shown, evidence={**evidence, "message": best.message})
-    outcome = Outcome.CORRECT if best.equal else Outcome.INCORRECT
-    return Score(value=float(best.equal), outcome=outcome, answer=shown, evidence=evidence)
+        return Score(value=None, outcome=outcome, answer=shown, evidence=evidence)
+    if best.equal:
+        return Score(value=1.0, outcome=Outcome.CORRECT, answer=shown, evidence=evidence)
+    return Score(value=0.0, outcome=Outcome.INCORRECT, answer=shown, evidence=evidence)

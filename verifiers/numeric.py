@@ -1,29 +1,14 @@
 """Exact numbers only: no worker processes, no symbols."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markscheme.scoring import Outcome, Sample, Score
-from markscheme.verifiers.compare import equal_numbers
 from markscheme.verifiers.extract import extract
 from markscheme.verifiers.golds import golds_of
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, RULES_VERSION
-from markscheme.verifiers.normalise import read
-
-_NUMERAL = re.compile(r"-?\\?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)%?")
-
-
-def only_number(answer: str) -> str:
-    """The one numeral of an answer with words around it, such as "18 dollars a day"; else the answer as it is.
-
-    Of an equation the right side counts: 9 * 2 = 18.
-    """
-    value = answer[-MAX_ANSWER_CHARS:].rpartition("=")[2]
-    if read(value).number is not None:
-        return value
-    numerals = _NUMERAL.findall(value)
-    return str(numerals[0]) if len(numerals) == 1 else answer
+from markscheme.verifiers.numeric_answers import only_number
+from markscheme.verifiers.reading import read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +41,8 @@ class NumericVerifier:
         if statement is None:
             return Score(value=0.0, outcome=Outcome.NO_ANSWER)
         answer = only_number(statement.answer)[:MAX_ANSWER_CHARS]
-        equal = any(equal_numbers(read(answer), read(gold)) is True for gold in golds)
+        value = read(answer).number
+        equal = value is not None and any(value == read(gold).number for gold in golds)
         return Score(
             value=float(equal),
             outcome=Outcome.CORRECT if equal else Outcome.INCORRECT,

@@ -2,8 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markscheme.verifiers.compare import compare, compare_cheaply
+from markscheme.verifiers.compare import Comparison, compare
+from markscheme.verifiers.compare import compare_cheaply as compare_with
+from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
+
+DEFAULT = Conventions()
+
+
+def compare_cheaply(answer: str, gold: str) -> Comparison:
+    return compare_with(answer, gold, DEFAULT)
+
 
 EQUAL = [
     (r"0.5", r"\frac{1}{2}", "decimal against fraction"),
@@ -79,7 +88,8 @@ UNEQUAL = [
 @pytest.fixture(scope="module")
 def found() -> dict[tuple[str, str], bool | None]:
     pairs = [(answer, gold) for answer, gold, _ in (*EQUAL, *UNEQUAL)]
-    return {pair: found.equal for pair, found in zip(pairs, compare(pairs, deadline_s=30.0), strict=True)}
+    comparisons = compare(pairs, conventions=DEFAULT, deadline_s=30.0)
+    return {pair: found.equal for pair, found in zip(pairs, comparisons, strict=True)}
 
 
 @pytest.mark.parametrize(("answer", "gold", "reason"), EQUAL)
@@ -95,31 +105,61 @@ def test_unequal(found: dict[tuple[str, str], bool | None], answer: str, gold: s
 @pytest.mark.parametrize(
     ("answer", "gold", "tier"),
     [
-        ("7", "7", "text"),
+        ("x+y", "x+y", "text"),
+        (r"\text{No}", "no", "text"),
+        ("9 a.m.", "9:00 AM", "text"),
         ("7.0", "7", "number"),
-        ("x=7", "7", "equation"),
+        ("22/7", "3.14", "rounding"),
+        ("x+1", "1+x", "value"),
+        ("2+5", "7", "form"),
         ("1,2", "2,1", "items"),
-        ("5 cm", "5 km", "unit"),
-        ("11_2", "11_3", "base"),
+        ("x>1", r"(1,\infty)", "set"),
+        ("x+y=1", "1-x-y=0", "relation"),
+        ("5 cm", "5 kg", "unit"),
+        ("11_2", "11_3", "unit"),
+        ("who knows", "5", "unreadable"),
         ("x" * (MAX_ANSWER_CHARS + 1), "7", "limit"),
         ("(" * 100 + "1" + ")" * 100, "x", "limit"),
-        ("x+1", "1+x", "symbolic"),
+        (r"\int_0^1 2x\,dx", "y", "symbolic"),
     ],
 )
 def test_the_tier_is_named(answer: str, gold: str, tier: str) -> None:
     assert compare_cheaply(answer, gold).tier == tier
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold", "reason"),
+    [
+        ("8", "7", "the numbers differ"),
+        ("1,2,3", "1,2", "3 items instead of 2"),
+        ("(1,3)", "(1,2)", "item 2 differs"),
+        ("2+5", "7", "a sum or product is left to be worked out"),
+        ("x=5", "y=5", "the equations differ"),
+        ("5 cm", "5 kg", "cm is not kg"),
+    ],
+)
+def test_the_reason_is_named(answer: str, gold: str, reason: str) -> None:
+    assert compare_cheaply(answer, gold).reason == reason
+
+
+def test_the_symbolic_tier_decides_what_the_parser_leaves() -> None:
+    pairs = [(r"\int_0^1 2x\,dx + y", "y+1"), (r"\int_0^1 2x\,dx + y", "y+2")]
+    equal, unequal = compare(pairs, conventions=DEFAULT, deadline_s=60.0)
+    assert (equal.equal, equal.tier) == (True, "symbolic")
+    assert (unequal.equal, unequal.tier) == (False, "symbolic")
+
+
 def test_over_the_deadline_there_is_no_verdict() -> None:
-    (late, fine) = compare([(r"9^{9^{9^{9}}}", "1"), ("2+2", "4")], deadline_s=2.0)
-    assert (late.equal, late.tier, late.message) == (None, "limit", "no result after 2.0 s")
+    slow = r"\int_0^1 x^{9^{9^{9}}} dx + y"
+    late, fine = compare([(slow, "y"), ("2y+2y", "4y")], conventions=DEFAULT, deadline_s=2.0)
+    assert (late.equal, late.tier) == (None, "limit")
     assert fine.equal is True
 
 
 def test_hostile_lists_take_bounded_work() -> None:
     answer = ",".join(f"({k},x)" for k in range(199))
     gold = ",".join(f"({k},y)" for k in range(199))
-    assert compare_cheaply(answer, gold).equal is None
+    assert compare_cheaply(answer, gold).equal is not True
 
 
 NUMERALS = st.fractions().map(lambda value: f"{value.numerator}/{value.denominator}")

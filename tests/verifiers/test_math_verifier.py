@@ -74,7 +74,7 @@ def test_only_the_lenient_policy_takes_the_last_number() -> None:
 
 
 def test_the_numeric_verifier_leaves_nothing_open() -> None:
-    hostile = [r"\boxed{9^{9^9}}", r"\boxed{\sqrt{16}}", r"\boxed{" + "9" * 100_000 + "}"]
+    hostile = [r"\boxed{9^{9^9}}", r"\boxed{x}", r"\boxed{" + "9" * 100_000 + "}"]
     scores = NumericVerifier().score([sample(completion, "4") for completion in hostile])
     assert [score.outcome for score in scores] == [Outcome.INCORRECT] * 3
 
@@ -107,7 +107,7 @@ def test_a_number_is_needed_where_golds_are_numbers(verifier: Any) -> None:
 
 
 def test_bad_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="profile must be one of math, gsm8k, cmath, got 'maths'"):
+    with pytest.raises(ValueError, match="profile must be one of math, gsm8k, cmath, generic, got 'maths'"):
         MathVerifier(profile="maths")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="deadline_s must be above 0"):
         MathVerifier(deadline_s=0)
@@ -122,9 +122,9 @@ def test_settings_show_in_the_version() -> None:
 def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def compare_nothing(pairs: Any, *, deadline_s: float) -> list[Any]:
+    def compare_nothing(pairs: Any, **settings: Any) -> list[Any]:
         asked.extend(pairs)
-        return real(pairs, deadline_s=deadline_s)
+        return real(pairs, **settings)
 
     from markscheme.verifiers import math_verifier
 
@@ -166,7 +166,7 @@ def test_a_gold_that_no_tier_can_read_is_no_reason_for_a_zero() -> None:
     same = Sample(prompt="", completion=rf"So \boxed{{{gold}}}.", gold=gold)
     unread, equal = MathVerifier().score([sample, same])
     assert (unread.value, unread.outcome) == (None, Outcome.UNDECIDED)
-    assert unread.evidence["message"] == "the grammar cannot read the gold"
+    assert unread.evidence["reason"] == "no tier can read the gold"
     assert equal.outcome is Outcome.CORRECT  # equal texts need no reading
 
 

@@ -15,7 +15,7 @@ from markscheme.problems import Problem
 from markscheme.prompting import BOXED_INSTRUCTION, PromptFormat
 from markscheme.scoring import Sample, Scorer
 from markscheme.verifiers import MathVerifier
-from markscheme.verifiers.math_verifier import Profile
+from markscheme.verifiers.profiles import Profile
 
 console = Console(highlight=False)
 

@@ -1,0 +1,39 @@
+"""The number of an answer that has words around it."""
+
+import re
+
+from markscheme.verifiers.limits import MAX_ANSWER_CHARS
+from markscheme.verifiers.reading import read
+
+_NUMERAL = re.compile(
+    r"-?\s?\\?[$¥￥€£]?\s?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:\s?/\s?[0-9]+)?(?:\s?\\?[%％])?|-?\.[0-9]+"
+    r"|[0-9一二三四五六七八九十百]+分之[0-9一二三四五六七八九十百.]+"
+)
+_CURRENCY = re.compile(r"\s?\\?[$¥￥€£]\s?")
+_CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
+_FRACTION = re.compile(r"-?\s?(?:[0-9]+\s?)?\\[dtc]?frac\s?(?:\{[0-9.]+\}|[0-9])\s?(?:\{[0-9.]+\}|[0-9])")
+
+
+def only_number(answer: str) -> str:
+    """The one numeral of an answer with words around it, such as "18 dollars a day"; else the answer as it is.
+
+    Of an equation the right side counts: 9 * 2 = 18, if what stands left of it comes to the same.
+    """
+    answer = _CALCULATOR_MARK.sub("", answer[-MAX_ANSWER_CHARS:])
+    reading = read(answer)
+    if reading.number is not None:
+        return answer
+    left, sign, right = answer.rpartition("=")
+    if sign:
+        first, last = read(left.rpartition("=")[2]).number, read(right).number
+        if last is None:
+            right = only_number(right)
+            last = read(right).number
+        return right if last is not None and first in (None, last) else answer
+    for pattern in (_FRACTION, _NUMERAL):
+        numerals = pattern.findall(answer)
+        if len(numerals) == 1:
+            return _CURRENCY.sub("", str(numerals[0]))
+        if numerals:
+            break
+    return answer

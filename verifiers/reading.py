@@ -1,0 +1,196 @@
+r"""Reading an answer once: its tree, its exact value if it is a plain number, its words if it is prose.
+
+A reading is cached by its text: a group of completions repeats few answers, and all share one gold.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from markscheme.verifiers.evaluate import exact
+from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_NUMBER_CHARS
+from markscheme.verifiers.number_words import chinese_number, number_of_words, with_chinese_fractions
+from markscheme.verifiers.parse import OutOfScopeError, in_base, parse
+from markscheme.verifiers.tokens import HiddenError, TooLargeError, UnreadableError, plain_unicode, tokenise
+from markscheme.verifiers.tree import Constant, Node, Number
+
+_DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-zA-Z]{2})")
+"""Of text that was escaped once too often."""
+_PLAIN_NUMBER = re.compile(r"(-?)\s*\\?\$?\s*(-?)([1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]+)?\.?")
+_WRAPPING = re.compile(
+    r"\$\$(?P<a>[^$]*)\$\$|\$(?P<b>[^$]*)\$|\\\((?P<c>(?:[^\\]|\\[^)])*)\\\)|\\\[(?P<d>(?:[^\\]|\\[^\]])*)\\\]"
+    r"|\*\*(?P<e>[^*]*)\*\*|\\(?:boxed|fbox)\s*\{(?P<f>[^{}]*(?:\{[^{}]*(?:\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}[^{}]*)*\}[^{}]*)*)\}"
+    r"|`(?P<g>[^`]*)`"
+)
+_CLOCK = re.compile(
+    r"(?:\\text\{)?\s*0?([0-9]{1,2})(?::([0-9]{2}))?(?::00)?\s*(?:\\?[,;~ ]\s*)?"
+    r"(?:\\(?:text|mathrm|textrm|mbox)\s*\{\s*)?"
+    r"(?:([ap])\.?\s?m\.?|o'clock|noon)?\s*\}?\.?",
+    re.IGNORECASE,
+)
+_CHOICE = re.compile(
+    r"(?:\\(?:text|textbf|mathrm|mathbf|textrm|mbox|bf|rm)(?![a-zA-Z])\s*\{?\s*)?(?:option|choice|answer)?\s*"
+    r"(?:\(\s*([A-J])\s*\)|([A-J])(?:\s*[).]|:(?=\s))(?![0-9])|\[([A-J])\]|([A-J])(?![a-zA-Z]))\s*\}?\s*[.:,)]?\s*(?:\\\s)?(.*)",
+    re.DOTALL | re.IGNORECASE,
+)
+_OTHER_CHOICE = re.compile(r"\(\s*[A-Ja-j]\s*\)|(?:^|\bor\b|\band\b|[,/&])\s*\(?[A-J]\)?\s*\.?$")
+_TEXT_MARKS = re.compile(
+    r"\\(?:text|textbf|textit|mathrm|mbox|textrm|mathbf|operatorname|textsf)\s*\{|[{}$]|\\[ ,;:!]|~|\*\*"
+)
+_WORD = re.compile(r"[a-z0-9]+|[^\x00-\x7f\s]+")
+_ARTICLES = frozenset({"a", "an", "the", "is", "are", "it"})
+_FILLER = re.compile(
+    r"^(?:(?:\\text\s*\{\s*)?(?:so |thus |therefore,? |hence )?(?:the|my|our) (?:final |correct )?answer"
+    r" (?:is|=):?\s*\}?|about|approximately|approx\.?|around|exactly|only|a total of|roughly"
+    r"|约|大约|共|共有|一共|是|为|有)\s*",
+    re.IGNORECASE,
+)
+_SPACING = re.compile(r"\s*\\[!,;: ]\s*|~")
+_LETTERED_BASE = re.compile(r"\(?(?:\\(?:text|mathrm)\{)?([0-9]*[A-Z][0-9A-Z]*)\}?\)?_\{?\(?([0-9]{2})\)?\}?")
+_BASE_WORDS = re.compile(
+    r"^([0-9A-Fa-f]+)\s*(?:\\?,?\s*(?:\\text\{\s*)?\(?(?:in\s+)?base[ -]([0-9]{1,2}|[a-z]+)\)?\s*\}?)$"
+)
+_EMPTY_SET = frozenset(
+    {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "no real roots", "null set",
+     "no values", "there are no solutions", "no such number exists"}
+)  # fmt: skip
+_ALL_REALS = frozenset({"all real numbers", "all reals", "real numbers", "every real number", "any real number"})
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """An answer, read."""
+
+    text: str
+    node: Node | None
+    """None if it is no mathematics."""
+    number: Fraction | None
+    """Set for a bare rational number in any spelling; units and percent signs stay in the tree."""
+    words: str
+    """Its words in lower case, without articles, dots and commas: what prose is compared by."""
+    problem: str = ""
+    """What the parser stumbled over."""
+    out_of_scope: bool = False
+    """Whether the symbolic tier may know more."""
+    too_large: bool = False
+    """Whether a limit was hit before it was read."""
+    hidden: bool = False
+    """Whether something in it is made not to be seen."""
+    choice: str = ""
+    """The letter of a choice such as (B), and of a bare capital."""
+    marked_choice: bool = False
+    """Whether the letter is written as a choice: in parentheses, or with a text behind it."""
+    rest: str = ""
+    """What stands behind the letter of a choice."""
+    clock: tuple[int, int, str] | None = None
+    """Hours, minutes, and "a", "p" or "" for the half of the day."""
+
+
+@lru_cache(maxsize=8_192)
+def read(text: str) -> Reading:
+    """Reads an answer of at most MAX_ANSWER_CHARS characters; never raises."""
+    assert len(text) <= MAX_ANSWER_CHARS
+    text = unwrap(text)
+    if "\\\\" in text and "begin" not in text:
+        text = _DOUBLED_BACKSLASH.sub(r"\\", text)
+    plain = _PLAIN_NUMBER.fullmatch(text)
+    if plain and len(text) <= MAX_NUMBER_CHARS:
+        digits, decimals = plain[3].replace(",", ""), plain[4] or ""
+        value = Fraction(digits + decimals)
+        if plain[1] or plain[2]:
+            value = -value
+        if "$" not in text:
+            return Reading(text, Number(value, max(0, len(decimals) - 1)), value, text)
+    return _read_more(text)
+
+
+def _read_more(text: str) -> Reading:
+    shown = plain_unicode(text)
+    words = words_of(shown)
+    reading = Reading(text, None, None, words, clock=_clock(shown))
+    if choice := _CHOICE.fullmatch(shown.strip()):
+        letter = next(group for group in choice.groups()[:4] if group)
+        is_bare = bool(choice[4])
+        if _OTHER_CHOICE.search(choice[5]):
+            pass
+        elif not is_bare or (not choice[5] and letter.isupper()):
+            reading.choice, reading.rest = letter.upper(), choice[5].strip(" .")
+            reading.marked_choice = not is_bare
+    if words in _EMPTY_SET:
+        reading.node = Constant("empty")
+        return reading
+    if words in _ALL_REALS:
+        reading.node = Constant("R")
+        return reading
+    try:
+        lettered = _LETTERED_BASE.fullmatch(text)
+        reading.node = in_base(lettered[1], int(lettered[2])) if lettered else parse(_prepared(text))
+    except OutOfScopeError as problem:
+        reading.problem, reading.out_of_scope = str(problem), True
+    except TooLargeError as problem:
+        reading.problem, reading.too_large = str(problem), True
+    except HiddenError as problem:
+        reading.problem, reading.hidden = str(problem), True
+    except UnreadableError as problem:
+        reading.problem = str(problem)
+        number = number_of_words(shown.lower()) if shown.isascii() else chinese_number(shown)
+        if number is None and "text" in shown:
+            number = number_of_words(words)
+        if number is not None:
+            reading.node = Number(Fraction(number))
+    if isinstance(reading.node, Number):
+        reading.number = reading.node.value
+    elif reading.node is not None:
+        reading.number = exact_without_unit(reading.node)
+    return reading
+
+
+def exact_without_unit(node: Node) -> Fraction | None:
+    """The exact value of an expression that has neither unit nor percent sign."""
+    from markscheme.verifiers.tree import Function, Power, Product, Quotient, Sum
+
+    return exact(node) if isinstance(node, Sum | Product | Quotient | Power | Function) else None
+
+
+def _prepared(text: str) -> str:
+    text = with_chinese_fractions(text)
+    text = _FILLER.sub("", text)
+    if base := _BASE_WORDS.match(text):
+        return f"{base[1]}_{{{base[2]}}}"
+    return text
+
+
+def unwrap(text: str) -> str:
+    r"""Takes an answer out of $...$, \(...\), **...**, \boxed{...} and the spaces and the dot around it."""
+    text = text.strip()
+    for _ in range(4):
+        if not text or text[0] not in "$\\*`":
+            break
+        match = _WRAPPING.fullmatch(text) or _WRAPPING.fullmatch(text.rstrip(" .,"))
+        if match is None:
+            break
+        text = match[match.lastgroup or 0].strip()
+    return text
+
+
+def words_of(text: str) -> str:
+    """The words of a text in lower case, without articles, punctuation and text commands."""
+    words = _WORD.findall(_TEXT_MARKS.sub(" ", text).lower().replace("'s", "s").replace(r"\\", " "))
+    kept = [word for word in words if word not in _ARTICLES]
+    return " ".join(kept or words)
+
+
+def spelling(text: str) -> tuple[str, ...] | None:
+    """The tokens of a text: two answers of one spelling are one answer. None if it cannot be tokenised."""
+    try:
+        return tuple(token.value for token in tokenise(text) if token.value not in ("{", "}", ".", "\\\\"))
+    except UnreadableError:
+        return None
+
+
+def _clock(text: str) -> tuple[int, int, str] | None:
+    match = _CLOCK.fullmatch(_SPACING.sub(" ", text).replace(" : ", ":").strip())
+    if match is None or not (match[2] or match[3]) or int(match[1]) > 24 or int(match[2] or 0) > 59:
+        return None
+    return int(match[1]), int(match[2] or 0), (match[3] or "").lower()

@@ -1,0 +1,190 @@
+"""Whether two expressions have one value: exactly where possible, else at points, to as many digits as it takes."""
+
+from fractions import Fraction
+
+from markscheme.verifiers.evaluate import (
+    POINTS,
+    PRIMES,
+    Floating,
+    Modular,
+    NoValueError,
+    OverLimitError,
+    Precise,
+    evaluate,
+    exact,
+    symbols_of,
+)
+from markscheme.verifiers.tree import BigOperator, Constant, Function, Node, Number, Power, Product, Quotient, Sum
+
+_SURELY_DIFFERENT = 1e-6
+"""Relative difference that no rounding of double precision explains in answers of ordinary length."""
+_TINY = 1e-9
+_DIGITS = 60
+_EQUAL_DIGITS = 40
+_MORE_DIGITS = 400
+_FULL_FIGURES = 12
+"""Decimals of that many figures are a computer's number written out: 0.0833333333333333."""
+
+
+def equal_values(a: Node, g: Node) -> bool | None:
+    """Whether two expressions are equal wherever both have a value; None if that cannot be worked out.
+
+    Raises:
+        OverLimitError: if working it out would break a limit.
+    """
+    infinite = _sign_of_infinity(a), _sign_of_infinity(g)
+    if any(infinite):
+        return infinite[0] == infinite[1]
+    if a == g:
+        return True
+    exact_a, exact_g = exact(a), exact(g)
+    if exact_a is not None and exact_g is not None:
+        return exact_a == exact_g
+    try:
+        return all(evaluate(a, Modular(prime)) == evaluate(g, Modular(prime)) for prime in PRIMES)
+    except OverLimitError:
+        raise
+    except NoValueError:
+        pass
+    return _equal_at_points(a, g)
+
+
+def _sign_of_infinity(node: Node) -> int:
+    if isinstance(node, Constant) and node.name == "infinity":
+        return 1
+    if isinstance(node, Product) and len(node.factors) == 2 and isinstance(node.factors[0], Number):
+        return _sign_of_infinity(node.factors[1]) * (1 if node.factors[0].value > 0 else -1)
+    return 0
+
+
+def _equal_at_points(a: Node, g: Node) -> bool | None:
+    agreed = 0
+    limit: OverLimitError | None = None
+    for point in range(POINTS if symbols_of([a, g]) else 1):
+        try:
+            equal = _equal_at(a, g, point)
+        except OverLimitError as error:
+            limit = error
+            continue
+        except NoValueError:
+            continue
+        if equal is False:
+            return False
+        agreed += equal is True
+    if agreed:
+        return True
+    if limit is not None:
+        raise limit
+    return None
+
+
+def _equal_at(a: Node, g: Node, point: int) -> bool | None:
+    """Equal, different, or (None) nothing to learn there: one of them leaves the real numbers at this point."""
+    try:
+        x, y = evaluate(a, Floating(point)), evaluate(g, Floating(point))
+        if point and (abs(x.imag) > _TINY * abs(x)) != (abs(y.imag) > _TINY * abs(y)):
+            return None
+        size = max(abs(x), abs(y))
+        if size > _SURELY_DIFFERENT and abs(x - y) > _SURELY_DIFFERENT * size:
+            return False
+    except OverLimitError:
+        pass
+    return _equal_precisely(a, g, point, _DIGITS, _EQUAL_DIGITS)
+
+
+def _equal_precisely(a: Node, g: Node, point: int, digits: int, equal_digits: int) -> bool:
+    numbers = Precise(point, digits)
+    x, y = evaluate(a, numbers), evaluate(g, numbers)
+    difference, size = abs(x - y), max(abs(x), abs(y))
+    if size < numbers.mp.mpf(10) ** -equal_digits and digits < _MORE_DIGITS:
+        return _equal_precisely(a, g, point, _MORE_DIGITS, _MORE_DIGITS - 100)  # zero, or merely small?
+    return bool(difference <= numbers.mp.mpf(10) ** -equal_digits * max(size, 1 if digits == _MORE_DIGITS else 0))
+
+
+def is_written_out(a: Node, gold: Node) -> bool:
+    """Whether a decimal of twelve figures or more agrees with an exact gold to eleven."""
+    if not isinstance(a, Number) or not a.decimals or len(str(abs(a.value.numerator))) < _FULL_FIGURES:
+        return False
+    digits = a.decimals + len(str(int(abs(a.value)))) if abs(a.value) >= 1 else a.decimals
+    if digits < _FULL_FIGURES or symbols_of(gold):
+        return False
+    try:
+        value = exact(gold) or Fraction(evaluate(gold, Floating()).real)
+    except NoValueError:
+        return False
+    return bool(abs(a.value - value) <= abs(value) / 10 ** (_FULL_FIGURES - 1))
+
+
+def rounds_to(a: Node, gold: Number) -> bool:
+    """Whether a value rounds to a decimal gold: it lies within half a unit of the gold's last digit.
+
+    A longer decimal does from three figures on, a value without a decimal form from two.
+    """
+    if not gold.decimals:
+        return False
+    figures = len(str(abs(gold.value.numerator * 10**gold.decimals // gold.value.denominator)))
+    if isinstance(a, Number) and a.decimals:
+        if a.decimals <= gold.decimals or figures < 3:
+            return False
+    elif figures < 2 or (isinstance(a, Number) and not a.decimals and a.value.denominator == 1):
+        return False
+    value = exact(a)
+    if value is None:
+        try:
+            found = evaluate(a, Floating())
+        except NoValueError:
+            return False
+        if symbols_of(a) or abs(found.imag) > _TINY:
+            return False
+        value = Fraction(found.real)
+    return abs(value - gold.value) <= Fraction(1, 2 * 10**gold.decimals)
+
+
+def is_left_to_work_out(node: Node) -> bool:
+    """Whether a number is written as a sum or product that could be carried out: 2 + 3, 6 * 7, (1 + 2i) 6.
+
+    Powers, roots, factorials and prime factors (2^2 * 3) are closed forms; so is 3 * 10^5.
+    """
+    match node:
+        case Sum():
+            rational = sum(exact(term) is not None for term in node.terms)
+            return rational > 1 or any(is_left_to_work_out(term) for term in node.terms)
+        case Product():
+            factors = [factor for factor in node.factors if factor != Number(Fraction(-1))]
+            if any(isinstance(factor, Sum) for factor in factors) and len(factors) > 1:
+                return any(exact(part) is not None for part in factors)
+            numbers = sum(isinstance(factor, Number) for factor in factors)
+            powers = sum(isinstance(factor, Power) for factor in factors)
+            return (numbers > 1 and not powers) or any(is_left_to_work_out(factor) for factor in factors)
+        case BigOperator():
+            return True
+        case Quotient():
+            return is_left_to_work_out(node.above) or is_left_to_work_out(node.below)
+        case Power():
+            return is_left_to_work_out(node.base)
+        case Function(name="root"):
+            return is_left_to_work_out(node.arguments[0])
+    return False
+
+
+def is_plain_number(node: Node) -> bool:
+    """Whether a node is a number in its final form: 5, -5/3, or 2 + 3i."""
+    if isinstance(node, Number):
+        return True
+    if isinstance(node, Quotient):
+        return isinstance(node.above, Number) and isinstance(node.below, Number)
+    if isinstance(node, Product):
+        return len(node.factors) == 2 and node.factors[0] == Number(Fraction(-1)) and is_plain_number(node.factors[1])
+    return False
+
+
+def in_lowest_terms(node: Node) -> bool:
+    """Whether no fraction of two written integers in it can be cancelled."""
+    if isinstance(node, Quotient) and isinstance(node.above, Number) and isinstance(node.below, Number):
+        above, below = node.above.value, node.below.value
+        if above.denominator == below.denominator == 1:
+            return abs(Fraction(above, below).denominator) == abs(below) != 1 if below else True
+    if isinstance(node, Product | Sum):
+        parts = node.factors if isinstance(node, Product) else node.terms
+        return all(in_lowest_terms(part) for part in parts)
+    return True
