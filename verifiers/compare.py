@@ -125,8 +125,8 @@ def _compare_special(a: Reading, g: Reading, conventions: Conventions) -> Compar
 
 
 def _equal_clocks(a: tuple[int, int, str], g: tuple[int, int, str]) -> bool:
-    (hour_a, minute_a, half_a), (hour_g, minute_g, half_g) = a, g
-    if minute_a != minute_g:
+    (hour_a, second_a, half_a), (hour_g, second_g, half_g) = a, g
+    if second_a != second_g:
         return False
     if not half_a and not half_g:
         return hour_a % 24 == hour_g % 24

@@ -9,6 +9,10 @@ _NUMERAL = re.compile(
     r"-?\s?\\?[$¥￥€£]?\s?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:\s?/\s?[0-9]+)?(?:\s?\\?[%％])?|-?\.[0-9]+"
     r"|[0-9一二三四五六七八九十百]+分之[0-9一二三四五六七八九十百.]+"
 )
+_WORDS_AND_NUMBER = re.compile(
+    r"(?:[\w\s.,'’%$¥￥€£/:：°²³!*-]|\\[a-zA-Z]+\s?\{|\\[a-zA-Z ,;!%$]|[{}^]|[、，。；！（）])*"
+)
+"""Words around a number, and no signs of code: brackets, quotes, operators."""
 _CURRENCY = re.compile(r"\s?\\?[$¥￥€£]\s?")
 _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 _FRACTION = re.compile(r"-?\s?(?:[0-9]+\s?)?\\[dtc]?frac\s?(?:\{[0-9.]+\}|[0-9])\s?(?:\{[0-9.]+\}|[0-9])")
@@ -30,6 +34,8 @@ def only_number(answer: str) -> str:
             right = only_number(right)
             last = read(right).number
         return right if last is not None and first in (None, last) else answer
+    if not _WORDS_AND_NUMBER.fullmatch(answer):
+        return answer
     for pattern in (_FRACTION, _NUMERAL):
         numerals = pattern.findall(answer)
         if len(numerals) == 1:

@@ -144,7 +144,7 @@ class _Parser:
 
     def _drop_ends(self) -> None:
         """A final dot or comma, line ends, quotes, and an approximate or equals sign in front."""
-        while self.tokens and self.tokens[-1].value in (".", ",", ";", "\\\\", "!.", ":"):
+        while self.tokens and self.tokens[-1].value in (".", ",", ";", "\\", "\\\\", ":"):
             self.tokens.pop()
         while self.tokens and self.tokens[0].value in ("approx", "=", ":", "\\\\", "therefore", "Rightarrow", "to"):
             self.tokens.pop(0)
@@ -245,7 +245,16 @@ class _Parser:
             self.take()
             term = self.product()
             terms.append(_with_sign(sign, term))
-        return terms[0] if len(terms) == 1 else Sum(terms)
+        if len(terms) == 1:
+            return terms[0]
+        last = terms[-1]
+        if (
+            isinstance(last, Quantity)
+            and _is_lifted(last)
+            and not any(isinstance(term, Quantity) for term in terms[:-1])
+        ):
+            return Quantity(Sum([*terms[:-1], last.value]), last.unit)  # 2 + \sqrt3 cm
+        return Sum(terms)
 
     def product(self) -> Node:
         signs: list[str] = []
@@ -278,7 +287,7 @@ class _Parser:
                 break
             if len(factors) == 1 and (unit := self._unit(factors[0])) is not None:
                 factors[0] = unit
-        return factors[0] if len(factors) == 1 else Product(factors, explicit)
+        return factors[0] if len(factors) == 1 else _product(factors, explicit)
 
     def _compound(self, first: Node) -> Node | None:
         """2 hours 30 minutes and 1 degree 30' are one quantity."""
@@ -960,6 +969,18 @@ _COMMANDS: dict[str, Callable[[_Parser], Node]] = {
     "overline": _Parser._overline,
     "ldots": _Parser._long_dots,
 }
+
+
+def _is_lifted(quantity: Quantity) -> bool:
+    return quantity.unit not in ("percent", "...") and not quantity.unit.startswith("base ")
+
+
+def _product(factors: list[Node], explicit: bool) -> Node:
+    """A unit behind the last factor is that of the whole: 12 \\sqrt{13} feet."""
+    last = factors[-1]
+    if isinstance(last, Quantity) and _is_lifted(last) and not any(isinstance(f, Quantity) for f in factors[:-1]):
+        return Quantity(Product([*factors[:-1], last.value], explicit), last.unit)
+    return Product(factors, explicit)
 
 
 def _added(first: Node, second: Node) -> Node | None:

@@ -24,7 +24,7 @@ _WRAPPING = re.compile(
     r"|`(?P<g>[^`]*)`"
 )
 _CLOCK = re.compile(
-    r"(?:\\text\{)?\s*0?([0-9]{1,2})(?::([0-9]{2}))?(?::00)?\s*(?:\\?[,;~ ]\s*)?"
+    r"(?:\\text\{)?\s*0?([0-9]{1,2})(?::([0-9]{2}))?(?::([0-9]{2}))?\s*(?:\\?[,;~ ]\s*)?"
     r"(?:\\(?:text|mathrm|textrm|mbox)\s*\{\s*)?"
     r"(?:([ap])\.?\s?m\.?|o'clock|noon)?\s*\}?\.?",
     re.IGNORECASE,
@@ -84,7 +84,7 @@ class Reading:
     rest: str = ""
     """What stands behind the letter of a choice."""
     clock: tuple[int, int, str] | None = None
-    """Hours, minutes, and "a", "p" or "" for the half of the day."""
+    """Hours, seconds behind the hour, and "a", "p" or "" for the half of the day."""
 
 
 @lru_cache(maxsize=8_192)
@@ -191,6 +191,6 @@ def spelling(text: str) -> tuple[str, ...] | None:
 
 def _clock(text: str) -> tuple[int, int, str] | None:
     match = _CLOCK.fullmatch(_SPACING.sub(" ", text).replace(" : ", ":").strip())
-    if match is None or not (match[2] or match[3]) or int(match[1]) > 24 or int(match[2] or 0) > 59:
+    if match is None or not (match[2] or match[4]) or int(match[1]) > 24 or int(match[2] or 0) > 59:
         return None
-    return int(match[1]), int(match[2] or 0), (match[3] or "").lower()
+    return int(match[1]), 60 * int(match[2] or 0) + int(match[3] or 0), (match[4] or "").lower()

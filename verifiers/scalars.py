@@ -20,7 +20,7 @@ _SURELY_DIFFERENT = 1e-6
 """Relative difference that no rounding of double precision explains in answers of ordinary length."""
 _TINY = 1e-9
 _DIGITS = 60
-_EQUAL_DIGITS = 40
+_SPARE_DIGITS = 20
 _MORE_DIGITS = 400
 _FULL_FIGURES = 12
 """Decimals of that many figures are a computer's number written out: 0.0833333333333333."""
@@ -89,16 +89,28 @@ def _equal_at(a: Node, g: Node, point: int) -> bool | None:
             return False
     except OverLimitError:
         pass
-    return _equal_precisely(a, g, point, _DIGITS, _EQUAL_DIGITS)
+    return _equal_precisely(a, g, point, _DIGITS + 2 * _longest_number([a, g]))
 
 
-def _equal_precisely(a: Node, g: Node, point: int, digits: int, equal_digits: int) -> bool:
+def _longest_number(node: object) -> int:
+    """Digits of the longest integer in a tree."""
+    if isinstance(node, Number):
+        return len(str(max(abs(node.value.numerator), node.value.denominator)))
+    if isinstance(node, list):
+        return max(map(_longest_number, node), default=0)
+    slots = getattr(type(node), "__slots__", ())
+    return max((_longest_number(getattr(node, slot)) for slot in slots), default=0)
+
+
+def _equal_precisely(a: Node, g: Node, point: int, digits: int) -> bool:
+    """Whether all but twenty of the digits agree. Two values near zero are asked again with more: zero, or small?"""
     numbers = Precise(point, digits)
     x, y = evaluate(a, numbers), evaluate(g, numbers)
     difference, size = abs(x - y), max(abs(x), abs(y))
-    if size < numbers.mp.mpf(10) ** -equal_digits and digits < _MORE_DIGITS:
-        return _equal_precisely(a, g, point, _MORE_DIGITS, _MORE_DIGITS - 100)  # zero, or merely small?
-    return bool(difference <= numbers.mp.mpf(10) ** -equal_digits * max(size, 1 if digits == _MORE_DIGITS else 0))
+    tiny = numbers.mp.mpf(10) ** -(digits - _SPARE_DIGITS)
+    if size < tiny:
+        return digits > _MORE_DIGITS or _equal_precisely(a, g, point, digits + _MORE_DIGITS)
+    return bool(difference <= tiny * size)
 
 
 def is_written_out(a: Node, gold: Node) -> bool:

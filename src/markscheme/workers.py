@@ -162,7 +162,7 @@ class WorkerPool:
                 worker = _Worker(self.function, self.memory_limit_mb, self.deadline_s)
             result = worker.work(message, self.deadline_s)
             if result.status in (WorkerStatus.TIMED_OUT, WorkerStatus.DIED):
-                worker = None
+                worker = _Worker(self.function, self.memory_limit_mb, self.deadline_s)  # it starts while we go on
         except BaseException:
             if worker is not None:
                 worker.kill()
