@@ -134,8 +134,9 @@ class Judge:
                 return self._because(False, "unit", f"only one side has {unit}")
             return self._equal_with_one_unit(value, "", value_g, unit_g) if unit_g else self.equal(other, value)
         if unit == "percent":
-            figures = self.equal(value_a, value_g) if self.conventions.percent == "either" else False
-            if figures:
+            bare = exact(value_g if unit_a else value_a)
+            is_figure = self.conventions.percent == "either" and not (bare is not None and abs(bare) < 1)
+            if is_figure and self.equal(value_a, value_g):
                 return True
             self.reason = ""
             share = Quantity(value_a, "percent") if unit_a else Quantity(value_g, "percent")

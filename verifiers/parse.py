@@ -329,6 +329,7 @@ class _Parser:
             token.value in ("(", "[", "{", "lfloor", "lceil", "frac", "sqrt", "binom", "pi", "infty", "sum", "prod")
             or token.value in FUNCTIONS
             or token.value in _GREEK
+            or token.value in _NAMES_OF_THINGS
             or token.value in ("log10", "overline", "cbrt", "begin pmatrix", "begin bmatrix", "int", "lim", "mathrm")
         )
 
@@ -1039,13 +1040,14 @@ def _repeating_number(start: str, period: str) -> Number:
 
 
 def in_base(digits: str, base: int) -> Node:
-    if not 2 <= base <= 36 or not digits.isalnum():
+    whole, _, fraction = digits.partition(".")
+    if not 2 <= base <= 36 or not (whole + fraction).isalnum():
         raise UnreadableError(f"base {base}")
     try:
-        value = int(digits, base)
+        value = Fraction(int(whole + fraction, base), base ** len(fraction))
     except ValueError as error:
         raise UnreadableError(f"{digits} is no number in base {base}") from error
-    return Quantity(Number(Fraction(value)), f"base {base} {digits.upper()}")
+    return Quantity(Number(value), f"base {base} {digits.upper()}")
 
 
 def _unit_of(words: list[str], power: int) -> str:
