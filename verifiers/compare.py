@@ -23,7 +23,7 @@ from markscheme.verifiers.numeric_answers import only_number
 from markscheme.verifiers.reading import Reading, read, spelling
 from markscheme.verifiers.relations import named_value
 from markscheme.verifiers.scalars import in_lowest_terms, is_plain_number, rounds_to
-from markscheme.verifiers.tree import Items, Node, Number, Quantity
+from markscheme.verifiers.tree import Function, Items, Node, Number, Power, Product, Quantity, Quotient, Sum, Symbol
 from markscheme.workers import WorkerPool, WorkerStatus
 
 SYMBOLIC_MEMORY_MB = 2_048
@@ -53,7 +53,9 @@ class Comparison:
     """Whether the symbolic tier raised an error, which no answer should make it do."""
 
 
-_ASK = Comparison(None, "symbolic")
+_SINGLE = (Number, Quotient, Product, Power, Function, Sum, Symbol, Quantity)
+OPEN = Comparison(None, "symbolic")
+"""For the symbolic tier to decide."""
 _UNREADABLE = Comparison(False, "unreadable", "the answer is no mathematics")
 _SAME_TEXT = Comparison(True, "text")
 SAME_NUMBER = Comparison(True, "number")
@@ -63,11 +65,11 @@ _OTHER_NUMBER = Comparison(False, "number", "the numbers differ")
 def compare(pairs: Sequence[tuple[str, str]], *, conventions: Conventions, deadline_s: float) -> list[Comparison]:
     """Compares (answer, gold) pairs; the symbolic tier works on all that are open at once."""
     found = [compare_cheaply(answer, gold, conventions) for answer, gold in pairs]
-    open_pairs = list(dict.fromkeys(pair for pair, one in zip(pairs, found, strict=True) if one is _ASK))
+    open_pairs = list(dict.fromkeys(pair for pair, one in zip(pairs, found, strict=True) if one is OPEN))
     if not open_pairs:
         return found
     results = dict(zip(open_pairs, _compare_symbolically(open_pairs, deadline_s), strict=True))
-    return [results[pair] if one is _ASK else one for pair, one in zip(pairs, found, strict=True)]
+    return [results[pair] if one is OPEN else one for pair, one in zip(pairs, found, strict=True)]
 
 
 @lru_cache(maxsize=8)
@@ -152,7 +154,7 @@ def _compare_trees(a: Reading, g: Reading, conventions: Conventions) -> Comparis
     if equal is False and (other := _another_reading(a, g, conventions)):
         return other
     if equal is None:
-        return _ASK
+        return OPEN
     return Comparison(equal, judge.tier or "value", judge.reason)
 
 
@@ -162,18 +164,20 @@ def _compare_unread(a: Reading, g: Reading, conventions: Conventions) -> Compari
     spelled = spelling(a.text)
     if spelled and spelled == spelling(g.text):
         return _SAME_TEXT
+    if a.many_items and isinstance(g.node, _SINGLE):
+        return Comparison(False, "items", a.problem)
     if a.too_large or g.too_large:
         return Comparison(None, "limit", a.problem or g.problem)
     if g.node is not None and a.node is None:
         if conventions.evaluated and a.out_of_scope and is_plain_number(g.node):
             return Comparison(False, "form", f"{a.problem} is left to be worked out")
         if a.out_of_scope and not _is_sentence(a):
-            return _ASK
+            return OPEN
         if isinstance(g.node, Number) and _is_plain_sentence(a):
             return compare_cheaply(only_number(a.text), g.text, conventions)
         return Comparison(False, "unreadable", f"the answer is not read: {a.problem}")
     if (g.out_of_scope or _is_mathematics(g)) and not _is_sentence(g):
-        return _ASK
+        return OPEN
     return Comparison(False, "text", "the words differ")
 
 

@@ -134,8 +134,8 @@ class Judge:
                 return self._because(False, "unit", f"only one side has {unit}")
             return self._equal_with_one_unit(value, "", value_g, unit_g) if unit_g else self.equal(other, value)
         if unit == "percent":
-            bare = exact(value_g if unit_a else value_a)
-            is_figure = self.conventions.percent == "either" and not (bare is not None and abs(bare) < 1)
+            number = exact(value_g if unit_a else value_a)
+            is_figure = self.conventions.percent == "either" and not (number is not None and abs(number) < 1)
             if is_figure and self.equal(value_a, value_g):
                 return True
             self.reason = ""
@@ -153,7 +153,7 @@ class Judge:
             return self._because(False, "unit", f"{unit_g} is missing")
         if unit in ("degree", "radian", "rad"):
             bare = value_g if unit_a else value_a
-            if unit == "degree" and _has_pi(bare):
+            if unit == "degree" and isinstance(bare, _SCALARS) and _has_pi(bare):
                 pair = (
                     Quantity(value_a, unit_a) if unit_a else value_a,
                     Quantity(value_g, unit_g) if unit_g else value_g,
@@ -525,17 +525,17 @@ def _key_of_name(name: Node) -> str:
 
 def _without_common(a: Sequence[Node], g: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     """What is left of both when items of one exact value or one tree are paired off."""
-    rest = list(g)
-    keys = [_key(item) for item in g]
+    rest: dict[object, list[Node]] = {}
+    for item in g:
+        rest.setdefault(_key(item), []).append(item)
     left: list[Node] = []
     for item in a:
-        key = _key(item)
-        if key in keys:
-            position = keys.index(key)
-            del keys[position], rest[position]
+        same = rest.get(_key(item))
+        if same:
+            same.pop()
         else:
             left.append(item)
-    return left, rest
+    return left, [item for items in rest.values() for item in items]
 
 
 def _key(node: Node) -> object:

@@ -66,13 +66,12 @@ _NEGATION = re.compile(
 _LONGEST_SENTENCE_CHARS = 400
 _TAIL_CHARS = 8_000
 _LONGEST_GAP_CHARS = 200
-_END_OF_TURN = re.compile(
-    r"(?<=\S)\s*(?:<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>)"
-)
+_END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
 _COMMENT_LINE = re.compile(r"^[ \t]*%.*$", re.MULTILINE)
 _NAME_BEFORE = re.compile(r"[a-zA-Z]\w{0,5}\s?=\s?")
 _MOST_BOXES_IN_A_ROW = 6
 _MOST_REPEATS = 12
+_LONGEST_KEY_CHARS = 24
 _SHORT_GAP_CHARS = 60
 _SUPPOSED = re.compile(
     r"(?:\b(?:suppose|assume|assuming|imagine|if|unless|whether|claims|claimed|says|said|thinks|thought|guesses|guessed"
@@ -150,11 +149,17 @@ def readable(completion: str) -> str:
     text = completion[-MAX_COMPLETION_CHARS:]
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
-    if "<" in text and (end := _END_OF_TURN.search(text)):
-        text = text[: end.start()]
+    if "<|" in text or "</s>" in text:
+        text = _first_turn(text)
     if "%" in text:
         text = _COMMENT_LINE.sub("", text)
     return _without_html_comments(text) if "<!--" in text else text
+
+
+def _first_turn(text: str) -> str:
+    """What stands before the first end of a turn, if anything does: what follows answers another question."""
+    end = next((mark.start() for mark in _END_OF_TURN.finditer(text) if text[: mark.start()].strip()), len(text))
+    return text[:end]
 
 
 def _without_html_comments(text: str) -> str:
@@ -263,10 +268,10 @@ def hash_lines(text: str) -> list[Statement]:
 
 def _last_explicit(text: str) -> Statement | None:
     statements: list[Statement] = []
-    last_box = next(boxes(text), None)
+    last_box = next(boxes(text), None) if "boxed" in text or "fbox" in text else None
     if last_box is not None:
         statements.append(last_box)
-    tagged = tags(text) if "<" in text else []
+    tagged = tags(text) if "</" in text else []
     statements += tagged[-1:]
     if "####" in text:
         statements += hash_lines(text)[-1:]
@@ -297,7 +302,7 @@ def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
     if last is None:
         return None
     answers, start, end, joined = [last.answer], last.start, last.end, True
-    in_a_row = [last.answer]
+    known, in_a_row = {_key(last.answer)}, {_key(last.answer)}
     repeats = 0
     for count, box in enumerate(found):
         if box.end >= end:  # a box around the last one
@@ -305,8 +310,9 @@ def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
         between = text[box.end : start]
         if count > MAX_JOINED_BOXES or len(between) > _LONGEST_GAP_CHARS:
             break
-        if len(between) <= _SHORT_GAP_CHARS and not _same(box.answer, in_a_row):
-            in_a_row.append(box.answer)
+        key = _key(box.answer)
+        if len(between) <= _SHORT_GAP_CHARS and key not in in_a_row:
+            in_a_row.add(key)
             if not joined and len(in_a_row) > _MOST_BOXES_IN_A_ROW:
                 return Statement("", last.kind, box.start, end)
         elif len(between) > _SHORT_GAP_CHARS and not joined:
@@ -314,26 +320,24 @@ def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
         repeats = repeats + 1 if box.answer == last.answer else 0
         if repeats > _MOST_REPEATS:
             break
-        if joined and not _same(box.answer, answers):
+        if joined and key not in known:
             gap = _gap(between)
             if gap == "hedge":
                 return Statement("", last.kind, box.start, end)
             if gap == "list":
                 answers.insert(0, box.answer)
+                known.add(key)
             else:
                 joined = False
         start = box.start
     return Statement(", ".join(answers), last.kind, start, end)
 
 
-def _same(answer: str, others: list[str]) -> bool:
-    """Whether an answer stands among others, spelled as it is or as the same number."""
-    if answer.strip() in [other.strip() for other in others]:
-        return True
-    if len(answer) > MAX_ANSWER_CHARS:
-        return False
-    number = read(answer).number
-    return number is not None and any(len(o) <= MAX_ANSWER_CHARS and read(o).number == number for o in others)
+def _key(answer: str) -> object:
+    """What two boxes of one answer share: the number it is, or its text."""
+    text = answer.strip()
+    number = read(text).number if len(text) <= _LONGEST_KEY_CHARS else None
+    return text if number is None else number
 
 
 def _gap(between: str) -> str:

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import get_args
 
 from markscheme.scoring import Outcome, Sample, Score
-from markscheme.verifiers.compare import SAME_NUMBER, Comparison, compare, is_final_form, occurs_in
+from markscheme.verifiers.compare import (
+    OPEN,
+    SAME_NUMBER,
+    Comparison,
+    compare,
+    compare_cheaply,
+    is_final_form,
+    occurs_in,
+)
 from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.extract import Statement, extract
 from markscheme.verifiers.golds import golds_of
@@ -58,37 +66,30 @@ class MathVerifier:
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         rules = PROFILES[self.profile]
         conventions = self.conventions or rules.conventions
-        golds = [[_answer(gold, rules) for gold in golds_of(sample, numeric=rules.numeric)] for sample in samples]
-        found: list[tuple[Statement, str] | None] = []
-        pairs: dict[tuple[str, str], Comparison] = {}
-        for sample, alternatives in zip(samples, golds, strict=True):
+        scores: list[Score] = []
+        open_pairs: dict[tuple[str, str], None] = {}
+        left_open: list[tuple[int, Statement, str, list[str]]] = []
+        for sample in samples:
+            golds = [_answer(gold, rules) for gold in golds_of(sample, numeric=rules.numeric)]
             statement = extract(sample.completion, lenient=self.lenient)
             if statement is None:
-                found.append(None)
-                continue
-            answer = _answer(statement.answer, rules)
-            found.append((statement, answer))
-            for gold in alternatives:
-                pairs[answer, gold] = _OPEN
-        asked = list(pairs)
-        pairs = dict(zip(asked, compare(asked, conventions=conventions, deadline_s=self.deadline_s), strict=True))
-        scores: list[Score] = []
-        for sample, alternatives, one in zip(samples, golds, found, strict=True):
-            if one is None:
                 scores.append(_NO_ANSWER)
                 continue
-            statement, answer = one
-            comparisons = [pairs[answer, gold] for gold in alternatives]
-            if conventions.evaluated:
-                comparisons = [
-                    _without_echo(comparison, answer, gold, sample)
-                    for comparison, gold in zip(comparisons, alternatives, strict=True)
-                ]
-            scores.append(_score(statement, answer, comparisons))
+            answer = _answer(statement.answer, rules)
+            found = [compare_cheaply(answer, gold, conventions) for gold in golds]
+            if any(one is OPEN for one in found):
+                left_open.append((len(scores), statement, answer, golds))
+                open_pairs.update(dict.fromkeys((answer, gold) for gold in golds))
+            scores.append(_score(sample, statement, answer, golds, found, conventions))
+        if left_open:
+            asked = list(open_pairs)
+            pairs = dict(zip(asked, compare(asked, conventions=conventions, deadline_s=self.deadline_s), strict=True))
+            for index, statement, answer, golds in left_open:
+                found = [pairs[answer, gold] for gold in golds]
+                scores[index] = _score(samples[index], statement, answer, golds, found, conventions)
         return scores
 
 
-_OPEN = Comparison(None, "")
 _NO_ANSWER = Score(value=0.0, outcome=Outcome.NO_ANSWER)
 
 
@@ -114,12 +115,21 @@ def _text_of(sample: Sample) -> str:
     return "\n".join(message["content"] for message in sample.prompt if message["role"] == "user")
 
 
-def _score(statement: Statement, answer: str, comparisons: Sequence[Comparison]) -> Score:
-    shown = answer[:MAX_ANSWER_CHARS]
-    best = comparisons[0] if len(comparisons) == 1 else min(comparisons, key=lambda one: _PREFERENCE[one.equal])
+def _score(
+    sample: Sample,
+    statement: Statement,
+    answer: str,
+    golds: Sequence[str],
+    found: Sequence[Comparison],
+    conventions: Conventions,
+) -> Score:
+    if conventions.evaluated:
+        found = [_without_echo(one, answer, gold, sample) for one, gold in zip(found, golds, strict=True)]
+    best = found[0] if len(found) == 1 else min(found, key=lambda one: _PREFERENCE[one.equal])
     evidence: dict[str, str] = {"tier": best.tier, "kind": statement.kind.value}
     if best.reason:
         evidence["reason"] = best.reason
+    shown = answer[:MAX_ANSWER_CHARS]
     if best.equal is None:
         outcome = Outcome.FAILED if best.broken else Outcome.UNDECIDED
         return Score(value=None, outcome=outcome, answer=shown, evidence=evidence)

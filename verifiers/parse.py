@@ -18,7 +18,7 @@ from fractions import Fraction
 
 from markscheme.verifiers.limits import MAX_DEPTH, MAX_ITEMS, MAX_NUMBER_CHARS
 from markscheme.verifiers.number_words import number_of_words
-from markscheme.verifiers.tokens import FUNCTIONS, Kind, Token, TooLargeError, UnreadableError, tokenise
+from markscheme.verifiers.tokens import FUNCTIONS, Kind, ManyItemsError, Token, TooLargeError, UnreadableError, tokenise
 from markscheme.verifiers.tree import (
     BigOperator,
     Constant,
@@ -89,6 +89,7 @@ def parse(text: str) -> Node:
 class _Parser:
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
+        self.signs = [_sign_of(token) for token in tokens]
         self.at = 0
         self.depth = 0
         self.open_bars = 0
@@ -101,8 +102,13 @@ class _Parser:
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
     def value(self, offset: int = 0) -> str:
-        token = self.ahead(offset)
-        return token.value if token is not None and token.kind in (Kind.SIGN, Kind.COMMAND) else ""
+        index = self.at + offset
+        return self.signs[index] if 0 <= index < len(self.signs) else ""
+
+    def replace(self, index: int, tokens: list[Token]) -> None:
+        """Puts other tokens in the place of one."""
+        self.tokens[index : index + 1] = tokens
+        self.signs[index : index + 1] = map(_sign_of, tokens)
 
     def take(self) -> Token:
         token = self.ahead()
@@ -144,10 +150,12 @@ class _Parser:
 
     def _drop_ends(self) -> None:
         """A final dot or comma, line ends, quotes, and an approximate or equals sign in front."""
-        while self.tokens and self.tokens[-1].value in (".", ",", ";", "\\", "\\\\", ":"):
+        while self.tokens and self.signs[-1] in (".", ",", ";", "\\", "\\\\", ":"):
             self.tokens.pop()
-        while self.tokens and self.tokens[0].value in ("approx", "=", ":", "\\\\", "therefore", "Rightarrow", "to"):
+            self.signs.pop()
+        while self.tokens and self.signs[0] in ("approx", "=", ":", "\\\\", "therefore", "Rightarrow", "to"):
             self.tokens.pop(0)
+            self.signs.pop(0)
 
     def _leading_name(self) -> Words | None:
         """`\\text{Area} = ...`: the words in front of the first equals sign are a name."""
@@ -182,7 +190,7 @@ class _Parser:
                 break
             parts.append(self.relation())
         if len(parts) > MAX_ITEMS:
-            raise TooLargeError(f"more than {MAX_ITEMS} items")
+            raise ManyItemsError(f"more than {MAX_ITEMS} items")
         if len(parts) == 1:
             return parts[0]
         if len(parts) == 2 and joins == {"and"} and (total := _added(*parts)) is not None:
@@ -442,7 +450,7 @@ class _Parser:
             if len(words) == 1:
                 return value
             words = words[1:]
-        if isinstance(value, Symbol | Constant) and unit_name(words[0]) is None:
+        if isinstance(value, Symbol | Constant) and measure_of(_unit_of(words, power)) is None:
             self.at = start
             return None
         if all(len(word) <= 3 and not word.isupper() for word in words) and not self.tokens[start].in_text:
@@ -519,7 +527,7 @@ class _Parser:
         if token.kind is Kind.NUMBER:
             if len(token.value) > 1 and "." not in token.value:
                 self.at -= 1
-                self.tokens[self.at] = Token(Kind.NUMBER, token.value[1:], False)
+                self.replace(self.at, [Token(Kind.NUMBER, token.value[1:], False)])
                 return Number(Fraction(token.value[0]))
             return _number(token.value)
         self.at -= 1
@@ -743,7 +751,7 @@ class _Parser:
             raise UnreadableError("words")
         if len(token.value) == 2 or (joined and len(token.value) <= 4) or self.value() in _RELATIONS:
             letters = [Token(Kind.LETTER, letter, False) for letter in token.value]
-            self.tokens[self.at - 1 : self.at] = letters
+            self.replace(self.at - 1, letters)
             self.at -= 1
             return self._letter(self.take())
         raise UnreadableError("words")
@@ -992,6 +1000,10 @@ def _added(first: Node, second: Node) -> Node | None:
     if sizes[0] is None or sizes[1] is None or sizes[0][0] != sizes[1][0] or sizes[0][1] <= sizes[1][1]:
         return None
     return Quantity(_total(first.value, sizes[0][1] / sizes[1][1], second.value), second.unit)
+
+
+def _sign_of(token: Token) -> str:
+    return token.value if token.kind in (Kind.SIGN, Kind.COMMAND) else ""
 
 
 def _total(first: Node, factor: Fraction, second: Node) -> Node:

@@ -12,7 +12,14 @@ from markscheme.verifiers.evaluate import exact
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_NUMBER_CHARS
 from markscheme.verifiers.number_words import chinese_number, number_of_words, with_chinese_fractions
 from markscheme.verifiers.parse import OutOfScopeError, in_base, parse
-from markscheme.verifiers.tokens import HiddenError, TooLargeError, UnreadableError, plain_unicode, tokenise
+from markscheme.verifiers.tokens import (
+    HiddenError,
+    ManyItemsError,
+    TooLargeError,
+    UnreadableError,
+    plain_unicode,
+    tokenise,
+)
 from markscheme.verifiers.tree import Constant, Node, Number
 
 _DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-zA-Z]{2})")
@@ -75,6 +82,8 @@ class Reading:
     """Whether the symbolic tier may know more."""
     too_large: bool = False
     """Whether a limit was hit before it was read."""
+    many_items: bool = False
+    """Whether that limit was the length of a list."""
     hidden: bool = False
     """Whether something in it is made not to be seen."""
     choice: str = ""
@@ -128,6 +137,8 @@ def _read_more(text: str) -> Reading:
         reading.node = in_base(lettered[1], int(lettered[2])) if lettered else parse(_prepared(text))
     except OutOfScopeError as problem:
         reading.problem, reading.out_of_scope = str(problem), True
+    except ManyItemsError as problem:
+        reading.problem, reading.too_large, reading.many_items = str(problem), True, True
     except TooLargeError as problem:
         reading.problem, reading.too_large = str(problem), True
     except HiddenError as problem:

@@ -18,6 +18,10 @@ class TooLargeError(UnreadableError):
     """A limit was hit before the text was read."""
 
 
+class ManyItemsError(TooLargeError):
+    """A list longer than the limit: whatever it is, it is no single value."""
+
+
 class HiddenError(UnreadableError):
     """Something in the text is made not to be seen: what is shown is not what is written."""
 

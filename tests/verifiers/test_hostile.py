@@ -1,14 +1,13 @@
 """Hostile input: no exception, no wrong verdict, no code executed, bounded time, memory and processes."""
 
-import importlib.util
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from markscheme.benchmarks.speed.hostile import hostile_completions
 from markscheme.scoring import Outcome, Sample
 from markscheme.verifiers import MathVerifier
 from markscheme.verifiers.compare import compare_cheaply
@@ -16,17 +15,6 @@ from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.extract import extract
 
 DEADLINE_S = 2.0
-
-
-@pytest.fixture(scope="module")
-def hostile() -> ModuleType:
-    path = Path(__file__).with_name("hostile.py")
-    spec = importlib.util.spec_from_file_location("hostile", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -37,11 +25,10 @@ def marker(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("gold", ["x^2+5x-3", r"\frac{\sqrt{11}}{13}", "(17,19)", r"x \le 23", "no such place"])
-def test_no_hostile_answer_is_right_or_raises(hostile: ModuleType, marker: Path, gold: str) -> None:
+def test_no_hostile_answer_is_right_or_raises(marker: Path, gold: str) -> None:
     verifier = MathVerifier(deadline_s=DEADLINE_S)
     samples = [
-        Sample(prompt="", completion=text, gold=gold, id=name)
-        for name, text in hostile.hostile_completions(str(marker))
+        Sample(prompt="", completion=text, gold=gold, id=name) for name, text in hostile_completions(str(marker))
     ]
     scores = verifier.score(samples)
     assert [(sample.id, score.answer) for sample, score in zip(samples, scores, strict=True) if score.value] == []
@@ -50,16 +37,16 @@ def test_no_hostile_answer_is_right_or_raises(hostile: ModuleType, marker: Path,
 
 @pytest.mark.parametrize("profile", ["gsm8k", "cmath", "generic"])
 @pytest.mark.parametrize("lenient", [False, True])
-def test_no_profile_raises(hostile: ModuleType, marker: Path, profile: str, lenient: bool) -> None:
+def test_no_profile_raises(marker: Path, profile: str, lenient: bool) -> None:
     verifier = MathVerifier(profile=profile, lenient=lenient, deadline_s=DEADLINE_S)  # type: ignore[arg-type]
-    for name, text in hostile.hostile_completions(str(marker)):
+    for name, text in hostile_completions(str(marker)):
         (score,) = verifier.score([Sample(prompt="", completion=text, gold="918273", id=name)])
         assert not score.value, name
 
 
-def test_the_cheap_tiers_take_bounded_processor_time(hostile: ModuleType, marker: Path) -> None:
+def test_the_cheap_tiers_take_bounded_processor_time(marker: Path) -> None:
     """A second is no bar, it tells bounded work from endless; the benchmark measures the rest."""
-    for name, text in hostile.hostile_completions(str(marker)):
+    for name, text in hostile_completions(str(marker)):
         started = os.times().user
         statement = extract(text)
         if statement is not None:

@@ -119,7 +119,15 @@ def test_settings_show_in_the_version() -> None:
     assert MathVerifier(profile="gsm8k").name == "gsm8k"
 
 
-def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_pairs_are_compared_once() -> None:
+    from markscheme.verifiers.compare import compare_cheaply
+
+    compare_cheaply.cache_clear()
+    MathVerifier().score([sample(r"\boxed{7}", "7")] * 8 + [sample(r"\boxed{8}", "7")])
+    assert compare_cheaply.cache_info().misses == 2
+
+
+def test_open_pairs_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
     def compare_nothing(pairs: Any, **settings: Any) -> list[Any]:
@@ -130,8 +138,10 @@ def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = math_verifier.compare
     monkeypatch.setattr(math_verifier, "compare", compare_nothing)
-    MathVerifier().score([sample(r"\boxed{7}", "7")] * 8 + [sample(r"\boxed{8}", "7")])
-    assert asked == [("7", "7"), ("8", "7")]
+    integral = r"\int_0^1 2x\,dx + y"
+    scores = MathVerifier(deadline_s=60.0).score([sample(rf"\boxed{{{integral}}}", "y+1"), sample("", "7")] * 4)
+    assert asked == [(integral, "y+1")]
+    assert [score.value for score in scores] == [1.0, 0.0] * 4
 
 
 def test_importing_the_verifiers_loads_neither_sympy_nor_torch() -> None:
