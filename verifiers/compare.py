@@ -16,20 +16,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from markscheme.verifiers.conventions import Conventions
-from markscheme.verifiers.equality import Judge, with_bound_names
+from markscheme.verifiers.equality import Judge
 from markscheme.verifiers.evaluate import OverLimitError
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
 from markscheme.verifiers.numeric_answers import only_number
-from markscheme.verifiers.reading import Reading, read, spelling
+from markscheme.verifiers.parameters import equal_families, with_common_names
+from markscheme.verifiers.reading import Reading, read, spelling, words_of
 from markscheme.verifiers.relations import named_value
 from markscheme.verifiers.scalars import in_lowest_terms, is_plain_number, rounds_to
+from markscheme.verifiers.tokens import plain_unicode
 from markscheme.verifiers.tree import Function, Items, Node, Number, Power, Product, Quantity, Quotient, Sum, Symbol
 from markscheme.workers import WorkerPool, WorkerStatus
 
 SYMBOLIC_MEMORY_MB = 2_048
 """Address space of a worker of the symbolic tier. Python with sympy takes 300 of it."""
 
-_MATHEMATICS = re.compile(r"\\(?!text|mbox|mathrm|textbf|textit| |,|;|quad)[a-zA-Z]+|[=<>^+*/_|0-9]")
+_MATHEMATICS = re.compile(r"\\(?!text|mbox|mathrm|textbf|textit| |,|;|quad)[a-zA-Z]+|[=<>^+*/_|]|-[0-9]")
+_TEXT_MARKS = re.compile(r"\\(?:text\w*|mbox|math(?:rm|bf|it|sf)|boldsymbol|operatorname)\s*\{|[{}]|\\[ ,;:!]")
 _DOUBT = re.compile(
     r"\b(?:not|no|never|or|either|neither|maybe|perhaps|might|could|if|at least|at most|more|less|fewer|between|than"
     r"|unless|unknown|un\w+ined|except)\b|n't|[?<>=]",
@@ -37,6 +40,8 @@ _DOUBT = re.compile(
 )
 """Words around a number that make it something else than a statement of that number."""
 _PLAIN_SENTENCE = re.compile(r"(?:\\text\{)?[a-zA-Z ,']*[$]?[0-9][0-9,.]*[$]?(?:\s[a-zA-Z ,']*)?\.?\}?")
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_FIRST_WORD = re.compile(r"([a-z]+)[,.;:!]")
 _DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)")
 _UNSPACED = re.compile(r"\s|\\left|\\right|\\[,;!: ]|\\displaystyle|[${}]|\\cdot|\\times|\*")
 
@@ -56,6 +61,7 @@ class Comparison:
 _SINGLE = (Number, Quotient, Product, Power, Function, Sum, Symbol, Quantity)
 OPEN = Comparison(None, "symbolic")
 """For the symbolic tier to decide."""
+_ONE_WORD_ANSWERS = frozenset({"yes", "no", "true", "false"})
 _UNREADABLE = Comparison(False, "unreadable", "the answer is no mathematics")
 _SAME_TEXT = Comparison(True, "text")
 SAME_NUMBER = Comparison(True, "number")
@@ -146,7 +152,7 @@ def _compare_trees(a: Reading, g: Reading, conventions: Conventions) -> Comparis
         return _compare_unread(a, g, conventions)
     judge = Judge(conventions)
     try:
-        equal = judge.equal(with_bound_names(a.node), with_bound_names(g.node))
+        equal = _equal_with_parameters(a, g, judge) if a.parameters or g.parameters else judge.equal(a.node, g.node)
     except OverLimitError as limit:
         return Comparison(None, "limit", str(limit))
     except RecursionError:
@@ -158,7 +164,25 @@ def _compare_trees(a: Reading, g: Reading, conventions: Conventions) -> Comparis
     return Comparison(equal, judge.tier or "value", judge.reason)
 
 
+def _equal_with_parameters(a: Reading, g: Reading, judge: Judge) -> bool | None:
+    """What runs over a set may be named as one likes; a clause that only one side has does not count."""
+    assert a.node is not None
+    assert g.node is not None
+    if a.parameters and g.parameters and [s for _, s in a.parameters] != [s for _, s in g.parameters]:
+        judge.tier, judge.reason = "set", "the parameters run over other sets"
+        return False
+    families = equal_families(a.node, g.node, a.parameters, g.parameters)
+    if families is not None:
+        judge.tier, judge.reason = "value", "" if families else "the families differ"
+        return families
+    if a.parameters and g.parameters:
+        return judge.equal(with_common_names(a.node, a.parameters), with_common_names(g.node, g.parameters))
+    return judge.equal(a.node, g.node)
+
+
 def _compare_unread(a: Reading, g: Reading, conventions: Conventions) -> Comparison:
+    if g.words in _ONE_WORD_ANSWERS and g.words == _first_word(a.text):
+        return _SAME_TEXT
     if a.words == g.words and a.words and not (_is_mathematics(a) or _is_mathematics(g)):
         return _SAME_TEXT
     spelled = spelling(a.text)
@@ -176,13 +200,23 @@ def _compare_unread(a: Reading, g: Reading, conventions: Conventions) -> Compari
         if isinstance(g.node, Number) and _is_plain_sentence(a):
             return compare_cheaply(only_number(a.text), g.text, conventions)
         return Comparison(False, "unreadable", f"the answer is not read: {a.problem}")
-    if (g.out_of_scope or _is_mathematics(g)) and not _is_sentence(g):
-        return OPEN
+    if g.out_of_scope or _is_mathematics(g):
+        return OPEN if not _has_words(g) else Comparison(None, "symbolic", "no tier can read the gold")
     return Comparison(False, "text", "the words differ")
 
 
 def _is_mathematics(reading: Reading) -> bool:
-    return bool(_MATHEMATICS.search(reading.text))
+    return bool(_MATHEMATICS.search(_TEXT_MARKS.sub(" ", plain_unicode(reading.text))))
+
+
+def _first_word(text: str) -> str:
+    """The first word of a sentence that goes on behind a comma or a dot."""
+    match = _FIRST_WORD.match(_TEXT_MARKS.sub(" ", text).strip().lower())
+    return match[1] if match and " but " not in text else ""
+
+
+def _has_words(reading: Reading) -> bool:
+    return any(len(word) > 2 and word.isalpha() for word in words_of(_COMMAND.sub(" ", reading.text)).split())
 
 
 def _is_sentence(reading: Reading) -> bool:
@@ -194,7 +228,7 @@ def _is_plain_sentence(reading: Reading) -> bool:
     """Words and one numeral, and no word of doubt: there are 19 of them."""
     return (
         not reading.hidden
-        and bool(_PLAIN_SENTENCE.fullmatch(reading.text))
+        and bool(_PLAIN_SENTENCE.fullmatch(_TEXT_MARKS.sub("", reading.text)))
         and not _DOUBT.search(reading.text)
         and only_number(reading.text) != reading.text
     )

@@ -9,8 +9,9 @@ from fractions import Fraction
 from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.evaluate import exact, symbols_of
 from markscheme.verifiers.limits import MAX_SIGNS, MAX_UNORDERED_ITEMS
-from markscheme.verifiers.real_sets import equal_sets, is_certainly_a_set, replaced
+from markscheme.verifiers.real_sets import equal_sets, is_certainly_a_set
 from markscheme.verifiers.relations import equivalent_equations, equivalent_inequalities, is_name, named_value
+from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import (
     equal_values,
     in_lowest_terms,
@@ -28,6 +29,7 @@ from markscheme.verifiers.tree import (
     Matrix,
     Node,
     Number,
+    Piecewise,
     Power,
     Product,
     Quantity,
@@ -63,10 +65,13 @@ class Judge:
         a, g = _with_unit(a, g), _with_unit(g, a)
         if isinstance(a, Quantity) or isinstance(g, Quantity):
             return self._equal_quantities(a, g)
-        if isinstance(a, Relation) or isinstance(g, Relation):
+        a, g = _unchained(a, g), _unchained(g, a)
+        if (isinstance(a, Relation) or isinstance(g, Relation)) and not (_is_named_list(a) and _is_named_list(g)):
             return self._equal_relations(a, g)
         if is_certainly_a_set(a) or is_certainly_a_set(g):
             return self._equal_sets(a, g)
+        if isinstance(a, Piecewise) or isinstance(g, Piecewise):
+            return self._equal_cases(a, g)
         if isinstance(a, Matrix) or isinstance(g, Matrix):
             return self._equal_matrices(a, g)
         if isinstance(a, Items) or isinstance(g, Items):
@@ -195,6 +200,8 @@ class Judge:
     def _equivalent(self, a: Relation, g: Relation) -> bool | None:
         equations = {"=", "~", "equiv"}
         if set(a.signs) <= equations and set(g.signs) <= equations:
+            if ("equiv" in a.signs) != ("equiv" in g.signs):
+                return self._because(False, "relation", "one value is no residue class")
             if "equiv" in a.signs + g.signs:
                 return self._because(_same_residues(a, g), "relation", "the residues differ")
             if len(a.sides) != len(g.sides):
@@ -237,6 +244,25 @@ class Judge:
 
     # Several values.
 
+    def _equal_cases(self, a: Node, g: Node) -> bool | None:
+        """Definitions by cases agree case by case, in any order; the last resort "otherwise" has no condition."""
+        if not isinstance(a, Piecewise) or not isinstance(g, Piecewise):
+            return None
+        if len(a.branches) != len(g.branches):
+            return self._because(False, "items", "the numbers of cases differ")
+        rest = list(g.branches)
+        for value, condition in a.branches:
+            same = (k for k, (v, c) in enumerate(rest) if self._same_case(value, condition, v, c))
+            found = next(same, None)
+            if found is None:
+                return self._because(False, "items", "a case of the answer is not in the gold")
+            del rest[found]
+        return self._because(True, "items", "")
+
+    def _same_case(self, value: Node, condition: Node, other: Node, when: Node) -> bool:
+        judge = Judge(self.conventions)
+        return judge.equal(value, other) is True and judge.equal(condition, when) is True
+
     def _equal_matrices(self, a: Node, g: Node) -> bool | None:
         if isinstance(a, Matrix) and isinstance(g, Matrix):
             if [len(row) for row in a.rows] != [len(row) for row in g.rows] or a.determinant != g.determinant:
@@ -246,6 +272,8 @@ class Judge:
         assert isinstance(matrix, Matrix)
         entries = [entry for row in matrix.rows for entry in row]
         is_vector = len(matrix.rows) == 1 or len(matrix.rows[0]) == 1
+        if is_vector and (components := _components(other, len(entries))) is not None:
+            other = Items("()", components)
         if isinstance(other, Items) and other.brackets in ("()", "<>", "[]") and is_vector:
             pair = (entries, other.items) if matrix is a else (other.items, entries)
             return self._in_order(*pair, "items")
@@ -385,6 +413,20 @@ def _with_unit(node: Node, other: Node) -> Node:
     return Quantity(number, unit) if known and wanted and known[0] == wanted[0] else node
 
 
+def _unchained(node: Node, other: Node) -> Node:
+    """x = y = 2 beside a list of named values is one of two."""
+    if not isinstance(other, Items) or not isinstance(node, Relation) or set(node.signs) != {"="}:
+        return node
+    names, value = node.sides[:-1], node.sides[-1]
+    if len(names) < 2 or not all(isinstance(name, Symbol) for name in names):
+        return node
+    return Items("", [Relation([name, value], ["="]) for name in names])
+
+
+def _is_named_list(node: Node) -> bool:
+    return isinstance(node, Items)
+
+
 def _with_plain_names(relation: Relation) -> Relation:
     """0 < f(x) < 1 says of f(x) what 0 < y < 1 says of y."""
     sides = [
@@ -517,6 +559,34 @@ def _same_name(a: Node, g: Node) -> bool:
     return _key_of_name(a) == _key_of_name(g)
 
 
+def _components(node: Node, count: int) -> list[Node] | None:
+    """The coefficients of 2i - 3j + k, where letters stand for unit vectors."""
+    if not isinstance(node, Sum | Product | Symbol) or "j" not in symbols_of(node) or count not in (2, 3):
+        return None
+    node = _with_letter_i(node)
+    letters = ("i", "j", "k")[:count]
+    zero, one = Number(Fraction(0)), Number(Fraction(1))
+
+    def at(which: str) -> Node:
+        value = node
+        for letter in letters:
+            value = replaced(value, letter, one if letter == which else zero)
+        return value
+
+    return [at(letter) for letter in letters] if equal_values(at(""), zero) else None
+
+
+def _with_letter_i(node: Node) -> Node:
+    match node:
+        case Constant(name="i"):
+            return Symbol("i")
+        case Sum():
+            return Sum([_with_letter_i(term) for term in node.terms])
+        case Product():
+            return Product([_with_letter_i(factor) for factor in node.factors], node.explicit)
+    return node
+
+
 def _key_of_name(name: Node) -> str:
     if isinstance(name, Words):
         return name.text
@@ -584,15 +654,3 @@ def _all(verdicts: Sequence[bool | None]) -> bool | None:
     if False in verdicts:
         return False
     return None if None in verdicts else True
-
-
-def with_bound_names(node: Node) -> Node:
-    r"""Renames what runs over the integers: k in `\frac{\pi}{4} + k \pi, k \in \mathbb{Z}` is as good as n."""
-    if not isinstance(node, Items) or node.brackets != "":
-        return node
-    for item in node.items:
-        if isinstance(item, Relation) and item.signs == ["in"] and item.sides[1] == Constant("Z"):
-            name = item.sides[0]
-            if isinstance(name, Symbol):
-                return replaced(node, name.name, Symbol("integer"))
-    return node

@@ -322,6 +322,14 @@ POINTS = 4
 """Fixed points at which functions are compared: two where all symbols are positive, and two where some are not."""
 
 
+COMPLEX_POINTS = 6
+"""The last two are complex; asked only where a modulus or a conjugate is taken."""
+
+
+def _imaginary_part(name: str, point: int) -> Fraction:
+    return Fraction(0) if point < POINTS else _value_of_symbol(f"imaginary {name}", point)
+
+
 @lru_cache(maxsize=4096)
 def _value_of_symbol(name: str, point: int) -> Fraction:
     """Between 0.3 and 2.7, negative at some points; of few digits, so that it is the same number in each arithmetic."""
@@ -351,7 +359,7 @@ class Floating:
     def symbol(self, name: str) -> complex:
         if name in self.values:
             return complex(self.values[name])
-        return complex(float(_value_of_symbol(name, self.point)))
+        return complex(float(_value_of_symbol(name, self.point)), float(_imaginary_part(name, self.point)))
 
     def tidy(self, value: complex) -> complex:
         if not cmath.isfinite(value):
@@ -434,6 +442,7 @@ _FLOATING_FUNCTIONS: dict[str, Any] = {
     "coth": lambda x: 1 / cmath.tanh(x), "sech": lambda x: 1 / cmath.cosh(x), "csch": lambda x: 1 / cmath.sinh(x),
     "arcsinh": cmath.asinh, "arccosh": cmath.acosh, "arctanh": cmath.atanh,
     "ln": cmath.log, "log": _log, "exp": cmath.exp, "abs": abs, "arg": cmath.phase,
+    "conjugate": lambda z: z.conjugate(),
     "re": lambda z: z.real, "im": lambda z: z.imag, "floor": _floor, "ceil": lambda x: -_floor(-x),
     "factorial": _gamma, "binomial": lambda n, k: _gamma(n) / (_gamma(k) * _gamma(n - k)),
     "min": lambda *values: min(map(_real, values)), "max": lambda *values: max(map(_real, values)),
@@ -467,7 +476,9 @@ class Precise:
         raise NoValueError(f"{name} is no number")
 
     def symbol(self, name: str) -> Any:
-        return self.number(_value_of_symbol(name, self.point))
+        real = self.number(_value_of_symbol(name, self.point))
+        imaginary = self.number(_imaginary_part(name, self.point))
+        return self.mp.mpc(real, imaginary) if imaginary else real
 
     def tidy(self, value: Any) -> Any:
         return value
@@ -510,7 +521,7 @@ class Precise:
             raise OverLimitError(f"{name} of a large number")
         named = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot", "arcsec": "asec",
                  "arccsc": "acsc", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "abs": "fabs",
-                 "sgn": "sign", "gcd": "", "lcm": ""}  # fmt: skip
+                 "sgn": "sign", "conjugate": "conj", "gcd": "", "lcm": ""}  # fmt: skip
         if name == "arccot":
             return mp.pi / 2 - mp.atan(arguments[0])
         if name in ("min", "max"):

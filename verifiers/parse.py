@@ -28,6 +28,7 @@ from markscheme.verifiers.tree import (
     Matrix,
     Node,
     Number,
+    Piecewise,
     Power,
     Product,
     Quantity,
@@ -59,6 +60,7 @@ _NAMES_OF_THINGS = frozenset({"angle", "triangle", "overline", "widehat", "arc",
 _STOP_WORDS = frozenset(
     "of is if in no at by on as it be an we so do up us he me my go the all not any yes one".split()
 )
+_CASE_WORDS = frozenset({"if", "for", "when", "where", "is", "an", "otherwise", "else", "all"})
 _ORDINAL_ENDINGS = frozenset({"st", "nd", "rd", "th"})
 SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _POWER_WORDS = {"squared": 2, "cubed": 3}
@@ -191,6 +193,8 @@ class _Parser:
             parts.append(self.relation())
         if len(parts) > MAX_ITEMS:
             raise ManyItemsError(f"more than {MAX_ITEMS} items")
+        if self.value() in ("pmod", "bmod") and isinstance(parts[0], Relation) and parts[0].signs == ["equiv"]:
+            parts = self._residues(parts)
         if len(parts) == 1:
             return parts[0]
         if len(parts) == 2 and joins == {"and"} and (total := _added(*parts)) is not None:
@@ -201,6 +205,15 @@ class _Parser:
         if inequalities and "and" in joins:
             return Join("and", parts)
         return Items("", parts)
+
+    def _residues(self, parts: list[Node]) -> list[Node]:
+        """x = 1, 4 (mod 5): the modulus is that of all."""
+        self.take()
+        modulus = self.power()
+        first = parts[0]
+        assert isinstance(first, Relation)
+        name, values = first.sides[0], [first.sides[1], *parts[1:]]
+        return [Relation([name, Function("residue", [value, modulus])], ["equiv"]) for value in values]
 
     def _row_ends_statement(self) -> bool:
         return self.value() == "\\\\" and self.depth == 0
@@ -213,9 +226,10 @@ class _Parser:
             if sign in ("<", ">") and self.accept("="):
                 sign = {"<": "le", ">": "ge"}[sign]
             signs.append(_RELATIONS[sign])
-            if self.accept("pm", "mp"):
-                self.at -= 1
-            sides.append(self.sets())
+            side = self.sets()
+            if sign in ("in", "notin") and isinstance(side, Symbol) and side.name in ("Z", "N", "R", "Q", "C"):
+                side = Constant(side.name)
+            sides.append(side)
         if self.value() in ("pmod", "bmod", "mod") and signs:
             self.take()
             modulus = self.power()
@@ -333,6 +347,8 @@ class _Parser:
             return not token.in_text and len(token.value) <= 3 and token.value.isascii()
         if token.value in ("|", "||"):
             return self.open_bars == 0 and not self.in_set
+        if token.value == "(" and self.value(1) == "mod":
+            return False
         return (
             token.value in ("(", "[", "{", "lfloor", "lceil", "frac", "sqrt", "binom", "pi", "infty", "sum", "prod")
             or token.value in FUNCTIONS
@@ -391,6 +407,12 @@ class _Parser:
         if self.accept("%"):
             return Quantity(value, "percent")
         token = self.ahead()
+        if isinstance(value, Quantity) and token is not None and token.value.lower() in SCALES:
+            self.take()
+            scale = Fraction(SCALES[token.value.lower()])
+            inner = value.value
+            scaled = Number(inner.value * scale) if isinstance(inner, Number) else Product([inner, Number(scale)])
+            return Quantity(scaled, value.unit)
         if token is None or not isinstance(value, _VALUES):
             return None
         if self.value() in ("$", "€", "£", "¥", "₹"):
@@ -924,7 +946,10 @@ class _Parser:
         return Words("...")
 
     def _overline(self) -> Node:
-        return Symbol(f"overline {self._letters()}")
+        name = self._letters()
+        if len(name) == 1 and name.islower():
+            return Function("conjugate", [Symbol(name)])
+        return Symbol(f"overline {name}")
 
     def _matrix(self, name: str) -> Node:
         if name not in _MATRICES:
@@ -949,6 +974,11 @@ class _Parser:
         return Matrix(rows, determinant=name == "vmatrix")
 
     def _cases(self, name: str) -> Node:
+        end = next((k for k in range(self.at, len(self.signs)) if self.signs[k] == f"end {name}"), None)
+        if end is not None and "&" in self.signs[self.at : end] and name == "cases":
+            rows = _split(self.tokens[self.at : end], "\\\\")
+            self.at = end + 1
+            return Piecewise([_branch(row) for row in rows if row])
         parts: list[Node] = []
         while not self.accept(f"end {name}"):
             if self.value() in ("\\\\", "&", ",", ";"):
@@ -1000,6 +1030,28 @@ def _added(first: Node, second: Node) -> Node | None:
     if sizes[0] is None or sizes[1] is None or sizes[0][0] != sizes[1][0] or sizes[0][1] <= sizes[1][1]:
         return None
     return Quantity(_total(first.value, sizes[0][1] / sizes[1][1], second.value), second.unit)
+
+
+def _split(tokens: list[Token], sign: str) -> list[list[Token]]:
+    parts: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.value == sign:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
+def _branch(row: list[Token]) -> tuple[Node, Node]:
+    """One line of a definition by cases: a value, and when it holds."""
+    cells = _split(row, "&")
+    if len(cells) != 2:
+        raise UnreadableError("a case without its condition")
+    condition = [token for token in cells[1] if token.value.lower() not in _CASE_WORDS]
+    if any(token.kind is Kind.WORD for token in condition):
+        words = " ".join(token.value.lower() for token in condition if token.kind in (Kind.WORD, Kind.LETTER))
+        return _Parser(cells[0]).whole(), Words(words)
+    return _Parser(cells[0]).whole(), _Parser(condition).whole() if condition else Words("otherwise")
 
 
 def _sign_of(token: Token) -> str:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from markscheme.verifiers.evaluate import exact
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_NUMBER_CHARS
 from markscheme.verifiers.number_words import chinese_number, number_of_words, with_chinese_fractions
+from markscheme.verifiers.parameters import split_clauses
 from markscheme.verifiers.parse import OutOfScopeError, in_base, parse
 from markscheme.verifiers.tokens import (
     HiddenError,
@@ -41,10 +42,17 @@ _CHOICE = re.compile(
     r"(?:\(\s*([A-J])\s*\)|([A-J])(?:\s*[).]|:(?=\s))(?![0-9])|\[([A-J])\]|([A-J])(?![a-zA-Z]))\s*\}?\s*[.:,)]?\s*(?:\\\s)?(.*)",
     re.DOTALL | re.IGNORECASE,
 )
+_SAYS_CHOICE = re.compile(r"option|choice|answer", re.IGNORECASE)
 _OTHER_CHOICE = re.compile(r"\(\s*[A-Ja-j]\s*\)|(?:^|\bor\b|\band\b|[,/&])\s*\(?[A-J]\)?\s*\.?$")
 _TEXT_MARKS = re.compile(
     r"\\(?:text|textbf|textit|mathrm|mbox|textrm|mathbf|operatorname|textsf)\s*\{|[{}$]|\\[ ,;:!]|~|\*\*"
 )
+_MONTHS = (
+    *("january", "february", "march", "april", "may ", "june", "july"),
+    *("august", "september", "october", "november", "december"),
+)
+_ORDINAL = re.compile(r"(?<=[0-9])()(?:st|nd|rd|th)\b")
+_PARTS = re.compile(r",|;|&|\band\b")
 _WORD = re.compile(r"[a-z0-9]+|[^\x00-\x7f\s]+")
 _ARTICLES = frozenset({"a", "an", "the", "is", "are", "it"})
 _FILLER = re.compile(
@@ -62,6 +70,11 @@ _EMPTY_SET = frozenset(
     {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "no real roots", "null set",
      "no values", "there are no solutions", "no such number exists"}
 )  # fmt: skip
+_NO_SOLUTION = re.compile(
+    r"(?:there |has |have |equation |are |exist |exists )*no (?:real |integer |such |positive |possible )*"
+    r"(?:solutions?|roots?|values?)(?: exists?)?"
+)
+_DOES_NOT_EXIST = {"dne": "does not exist", "doesnt exist": "does not exist", "not exist": "does not exist"}
 _ALL_REALS = frozenset({"all real numbers", "all reals", "real numbers", "every real number", "any real number"})
 
 
@@ -92,6 +105,8 @@ class Reading:
     """Whether the letter is written as a choice: in parentheses, or with a text behind it."""
     rest: str = ""
     """What stands behind the letter of a choice."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """(name, set) of each letter that runs over a set: k in x = k pi, k in Z."""
     clock: tuple[int, int, str] | None = None
     """Hours, seconds behind the hour, and "a", "p" or "" for the half of the day."""
 
@@ -117,16 +132,18 @@ def read(text: str) -> Reading:
 def _read_more(text: str) -> Reading:
     shown = plain_unicode(text)
     words = words_of(shown)
+    words = _DOES_NOT_EXIST.get(words, words)
     reading = Reading(text, None, None, words, clock=_clock(shown))
+    main, reading.parameters = split_clauses(text)
     if choice := _CHOICE.fullmatch(shown.strip()):
         letter = next(group for group in choice.groups()[:4] if group)
-        is_bare = bool(choice[4])
+        is_bare = bool(choice[4]) and not _SAYS_CHOICE.search(shown)
         if _OTHER_CHOICE.search(choice[5]):
             pass
         elif not is_bare or (not choice[5] and letter.isupper()):
             reading.choice, reading.rest = letter.upper(), choice[5].strip(" .")
             reading.marked_choice = not is_bare
-    if words in _EMPTY_SET:
+    if words in _EMPTY_SET or _NO_SOLUTION.fullmatch(words):
         reading.node = Constant("empty")
         return reading
     if words in _ALL_REALS:
@@ -134,7 +151,7 @@ def _read_more(text: str) -> Reading:
         return reading
     try:
         lettered = _LETTERED_BASE.fullmatch(text)
-        reading.node = in_base(lettered[1], int(lettered[2])) if lettered else parse(_prepared(text))
+        reading.node = in_base(lettered[1], int(lettered[2])) if lettered else parse(_prepared(main))
     except OutOfScopeError as problem:
         reading.problem, reading.out_of_scope = str(problem), True
     except ManyItemsError as problem:
@@ -187,6 +204,12 @@ def unwrap(text: str) -> str:
 
 def words_of(text: str) -> str:
     """The words of a text in lower case, without articles, punctuation and text commands."""
+    if any(month in text.lower() for month in _MONTHS):
+        text = _ORDINAL.sub(r"\1", text)
+        return " ".join(sorted(_WORD.findall(_TEXT_MARKS.sub(" ", text).lower())))
+    if not any(character.isdigit() for character in text) and _PARTS.search(text):
+        parts = [words_of(part) for part in _PARTS.split(text)]
+        return " and ".join(sorted(part for part in parts if part))
     words = _WORD.findall(_TEXT_MARKS.sub(" ", text).lower().replace("'s", "s").replace(r"\\", " "))
     kept = [word for word in words if word not in _ARTICLES]
     return " ".join(kept or words)
@@ -201,7 +224,7 @@ def spelling(text: str) -> tuple[str, ...] | None:
 
 
 def _clock(text: str) -> tuple[int, int, str] | None:
-    match = _CLOCK.fullmatch(_SPACING.sub(" ", text).replace(" : ", ":").strip())
+    match = _CLOCK.fullmatch(_SPACING.sub(" ", text).replace(" : ", ":").replace("{:}", ":").strip())
     if match is None or not (match[2] or match[4]) or int(match[1]) > 24 or int(match[2] or 0) > 59:
         return None
     return int(match[1]), 60 * int(match[2] or 0) + int(match[3] or 0), (match[4] or "").lower()

@@ -12,15 +12,14 @@ from fractions import Fraction
 from itertools import pairwise
 
 from markscheme.verifiers.evaluate import Floating, NoValueError, evaluate, exact, symbols_of
+from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values
 from markscheme.verifiers.tree import (
     Constant,
-    Function,
     Items,
     Join,
     Node,
     Number,
-    Power,
     Product,
     Quantity,
     Quotient,
@@ -33,6 +32,7 @@ from markscheme.verifiers.tree import (
 
 _CLOSE = 1e-9
 _MORE_POINTS = 120
+_LINE_POINTS = (2.0, -3.7, 41.3, -58.9, 977.1, -1204.3)
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _INEQUALITIES = frozenset({"<", "<=", ">", ">=", "!="})
 
@@ -68,6 +68,8 @@ class _Points:
 def is_certainly_a_set(node: Node) -> bool:
     """Whether a node can only be a set: (1,2) may also be a point."""
     if isinstance(node, Items):
+        if node.brackets == "" and all(isinstance(item, Relation) for item in node.items):
+            return any(_INEQUALITIES.intersection(item.signs) for item in node.items if isinstance(item, Relation))
         return node.brackets in ("[)", "(]")
     if isinstance(node, Relation):
         return bool(_INEQUALITIES.intersection(node.signs)) or node.signs == ["in"] or node.signs == ["notin"]
@@ -89,7 +91,14 @@ def equal_sets(a: Node, g: Node) -> bool | None:
             return None
         name = next(iter(names), "")
         first, second = _real_set(a, name, points), _real_set(g, name, points)
-        return all(first.contains(x) == second.contains(x) for x in _asked(points, first.linear and second.linear))
+        asked = _asked(points, first.linear and second.linear)
+        sets: list[RealSet] = []
+        for node, found in ((a, first), (g, second)):
+            # x < 1, x > 5: a comma is "and" unless nothing is both
+            if isinstance(node, Items) and node.brackets == "" and not any(map(found.contains, asked)):
+                found = _joined(Join("or", node.items), name, points)
+            sets.append(found)
+        return all(sets[0].contains(x) == sets[1].contains(x) for x in asked)
     except (NotASetError, NoValueError):
         return None
 
@@ -111,6 +120,8 @@ def _variables(node: Node) -> frozenset[str]:
         return symbols_of(node.variable)
     if isinstance(node, Join):
         return frozenset().union(*(_variables(part) for part in node.parts))
+    if isinstance(node, Items) and is_certainly_a_set(node):
+        return frozenset().union(*(_variables(item) for item in node.items))
     return symbols_of(node) if isinstance(node, Relation) else frozenset()
 
 
@@ -141,6 +152,8 @@ def _real_set(node: Node, name: str, points: _Points) -> RealSet:
         case Items(brackets="()" | "[]" | "[)" | "(]") if len(node.items) == 2:
             low, high = node.items
             return _interval(low, high, node.brackets[0] == "[", node.brackets[1] == "]", points)
+        case Items(brackets="") if all(isinstance(item, Relation) for item in node.items):
+            return _joined(Join("and", node.items), name, points)
         case Items(brackets="{}"):
             values = {points.add(item) for part in node.items for item in _both_signs(part)}
             return RealSet(lambda x: x in values)
@@ -247,11 +260,11 @@ def _holds(difference: float, sign: str) -> bool:
 def _linear_root(left: Node, right: Node, name: str) -> tuple[Node, bool] | None:
     """Where left - right is zero, and whether it rises there; None if it is not linear in the variable."""
     difference = Sum([left, Product([Number(Fraction(-1)), right])])
-    values = [_at(difference, name, x) for x in (0.0, 1.0, 2.0, -3.7)]
+    values = [_at(difference, name, x) for x in (0.0, 1.0, *_LINE_POINTS)]
     slope = values[1] - values[0]
     scale = max(map(abs, values))
     if abs(slope) < _CLOSE or any(
-        abs(values[k] - values[0] - slope * x) > _CLOSE * scale for k, x in ((2, 2.0), (3, -3.7))
+        abs(value - values[0] - slope * x) > _CLOSE * scale for value, x in zip(values[2:], _LINE_POINTS, strict=True)
     ):
         return None
     if isinstance(left, Symbol) and left.name == name:
@@ -269,29 +282,3 @@ def _at(node: Node, name: str, x: float) -> float:
     if abs(value.imag) > _CLOSE:
         raise NotASetError("not real")
     return float(value.real)
-
-
-def replaced(node: Node, name: str, by: Node) -> Node:
-    """A tree with another in place of each occurrence of a symbol."""
-    match node:
-        case Symbol():
-            return by if node.name == name else node
-        case Sum():
-            return Sum([replaced(term, name, by) for term in node.terms])
-        case Product():
-            return Product([replaced(factor, name, by) for factor in node.factors], node.explicit)
-        case Quotient():
-            return Quotient(replaced(node.above, name, by), replaced(node.below, name, by))
-        case Power():
-            return Power(replaced(node.base, name, by), replaced(node.exponent, name, by))
-        case Function():
-            return Function(node.name, [replaced(part, name, by) for part in node.arguments])
-        case Signs():
-            return Signs(replaced(node.value, name, by), node.upper)
-        case Quantity():
-            return Quantity(replaced(node.value, name, by), node.unit)
-        case Items():
-            return Items(node.brackets, [replaced(item, name, by) for item in node.items])
-        case Relation():
-            return Relation([replaced(side, name, by) for side in node.sides], node.signs)
-    return node

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from markscheme.verifiers.evaluate import POINTS, PRIMES, Floating, Modular, NoValueError, evaluate, exact, symbols_of
-from markscheme.verifiers.real_sets import replaced
+from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values
 from markscheme.verifiers.tree import (
     Constant,
@@ -29,7 +29,7 @@ def named_value(node: Node) -> tuple[Node | None, Node, list[Node]]:
     Of a chain the last side counts, of one that ends in an approximation the side before; a side in between that is a
     written number must agree.
     """
-    if not isinstance(node, Relation) or not set(node.signs) <= {"=", "~", "equiv"}:
+    if not isinstance(node, Relation) or not set(node.signs) <= {"=", "~"}:
         return None, node, []
     sides, signs = list(node.sides), list(node.signs)
     while len(signs) > 1 and signs[-1] == "~":

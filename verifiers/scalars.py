@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 from markscheme.verifiers.evaluate import (
+    COMPLEX_POINTS,
     POINTS,
     PRIMES,
     Floating,
@@ -14,6 +15,7 @@ from markscheme.verifiers.evaluate import (
     exact,
     symbols_of,
 )
+from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.tree import BigOperator, Constant, Function, Node, Number, Power, Product, Quotient, Sum
 
 _SURELY_DIFFERENT = 1e-6
@@ -21,6 +23,7 @@ _SURELY_DIFFERENT = 1e-6
 _TINY = 1e-9
 _DIGITS = 60
 _SPARE_DIGITS = 20
+_INTEGERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13)
 _MORE_DIGITS = 400
 _FULL_FIGURES = 12
 """Decimals of that many figures are a computer's number written out: 0.0833333333333333."""
@@ -46,7 +49,26 @@ def equal_values(a: Node, g: Node) -> bool | None:
         raise
     except NoValueError:
         pass
+    running = _bound_symbols(a) | _bound_symbols(g)
+    if running:
+        return _equal_at_integers(a, g, sorted(running)[0])
     return _equal_at_points(a, g)
+
+
+def _bound_symbols(node: object) -> frozenset[str]:
+    """The symbols in the bounds of sums and products: they are whole numbers."""
+    if isinstance(node, BigOperator):
+        return symbols_of([bound for bound in (node.low, node.high) if bound]) | _bound_symbols(node.body)
+    if isinstance(node, list):
+        return frozenset().union(*map(_bound_symbols, node))
+    slots = getattr(type(node), "__slots__", ())
+    return frozenset().union(*(_bound_symbols(getattr(node, slot)) for slot in slots)) if slots else frozenset()
+
+
+def _equal_at_integers(a: Node, g: Node, name: str) -> bool | None:
+    """Sums to n are equal if they are for the first n: more of them than the degree of any polynomial in an answer."""
+    verdicts = [equal_values(*(replaced(node, name, Number(Fraction(k))) for node in (a, g))) for k in _INTEGERS]
+    return False if False in verdicts else (None if None in verdicts else True)
 
 
 def _sign_of_infinity(node: Node) -> int:
@@ -60,7 +82,7 @@ def _sign_of_infinity(node: Node) -> int:
 def _equal_at_points(a: Node, g: Node) -> bool | None:
     agreed = 0
     limit: OverLimitError | None = None
-    for point in range(POINTS if symbols_of([a, g]) else 1):
+    for point in _points(a, g):
         try:
             equal = _equal_at(a, g, point)
         except OverLimitError as error:
@@ -78,11 +100,27 @@ def _equal_at_points(a: Node, g: Node) -> bool | None:
     return None
 
 
+def _points(a: Node, g: Node) -> range:
+    names = symbols_of([a, g])
+    if not names:
+        return range(1)
+    return range(COMPLEX_POINTS if names & {"z", "w"} and _asks_for_parts([a, g]) else POINTS)
+
+
+def _asks_for_parts(node: object) -> bool:
+    """Whether a modulus, conjugate or part of a complex number is taken: then the real points do not tell all."""
+    if isinstance(node, Function) and node.name in ("abs", "conjugate", "re", "im", "arg"):
+        return True
+    if isinstance(node, list):
+        return any(map(_asks_for_parts, node))
+    return any(_asks_for_parts(getattr(node, slot)) for slot in getattr(type(node), "__slots__", ()))
+
+
 def _equal_at(a: Node, g: Node, point: int) -> bool | None:
     """Equal, different, or (None) nothing to learn there: one of them leaves the real numbers at this point."""
     try:
         x, y = evaluate(a, Floating(point)), evaluate(g, Floating(point))
-        if point and (abs(x.imag) > _TINY * abs(x)) != (abs(y.imag) > _TINY * abs(y)):
+        if 0 < point < POINTS and (abs(x.imag) > _TINY * abs(x)) != (abs(y.imag) > _TINY * abs(y)):
             return None
         size = max(abs(x), abs(y))
         if size > _SURELY_DIFFERENT and abs(x - y) > _SURELY_DIFFERENT * size:

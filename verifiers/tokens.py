@@ -92,6 +92,7 @@ _TOKEN_PATTERN = r"""
         |limits|nolimits|left|right|middle|[bB]igg?[lrm]?|rm|bf|it|sf|tt|cal|normalsize|large|Large|small|tiny|displaylimits
         |allowbreak|nonumber|strut|mathstrut|par|noindent|centering|protect|unboldmath|boldmath)(?![a-zA-Z]))+)
     |(?P<number>THOUSANDS[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
+    |(?P<braced>\{[:=<>+]\})
     |\\(?P<command>[a-zA-Z]+)\*?
     |(?P<word>[a-zA-Z]+|[^\x00-\x7f]+)
     |(?P<sign>\\\\(?:\s*\[-?[0-9.]+\s*(?:pt|em|ex|mm|cm|in)\])?|\\[^a-zA-Z]|<=|>=|!=|==|<>|=>|->|\*\*|\.\.\.|.)
@@ -186,6 +187,8 @@ def tokenise(text: str, *, in_text: bool = False) -> list[Token]:
             if len(value) > MAX_NUMBER_CHARS:
                 raise TooLargeError(f"a numeral of {len(value)} digits")
             tokens.append(Token(Kind.NUMBER, _THOUSANDS_MARK.sub("", value), spaced))
+        elif kind == "braced":
+            _sign(tokens, value[1], text, position, spaced)
         elif kind == "word":
             tokens += _words(value, spaced, in_text)
         elif kind == "command":

@@ -128,6 +128,13 @@ class SetBuilder:
 
 
 @dataclass(slots=True)
+class Piecewise:
+    """Values, each with the condition under which it holds."""
+
+    branches: "list[tuple[Node, Node]]"
+
+
+@dataclass(slots=True)
 class Words:
     """Words that are an answer, or a name, themselves."""
 
@@ -136,5 +143,5 @@ class Words:
 
 Node: TypeAlias = (
     Number | Symbol | Constant | Sum | Product | Quotient | Power | Function | Signs | BigOperator
-    | Quantity | Items | Matrix | Relation | Join | SetBuilder | Words
+    | Quantity | Items | Piecewise | Matrix | Relation | Join | SetBuilder | Words
 )  # fmt: skip

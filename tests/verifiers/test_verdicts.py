@@ -27,9 +27,22 @@ def judged(row: dict[str, Any]) -> Outcome:
     return score.outcome
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[f"{number}-{row['suite']}" for number, row in enumerate(ROWS, 1)])
+CASES = [
+    pytest.param(
+        row,
+        id=f"{number}-{row['suite']}",
+        marks=[pytest.mark.xfail(strict=True, reason="known")] if "known_miss" in row else [],
+    )
+    for number, row in enumerate(ROWS, 1)
+]
+
+
+@pytest.mark.parametrize("row", CASES)
 def test_verdict(row: dict[str, Any]) -> None:
-    """`wrong` is INCORRECT or NO_ANSWER, where either can be defended; so is a wrong answer read as none."""
+    """`wrong` is INCORRECT or NO_ANSWER, where either can be defended; so is a wrong answer read as none.
+
+    A row with `known_miss` is one that the verifier does not get right yet; the row says what it gets instead.
+    """
     outcome = judged(row)
     if row["outcome"] == "correct":
         assert outcome is Outcome.CORRECT, row["reason"]
@@ -42,6 +55,12 @@ def test_the_table_is_large_and_wrong_answers_are_no_rarer_than_right_ones() -> 
     assert len(ROWS) >= 600
     assert right[False] >= right[True]
     assert all(row["reason"] for row in ROWS)
+
+
+def test_no_known_miss_is_a_wrong_answer_taken_for_right() -> None:
+    misses = [row for row in ROWS if "known_miss" in row]
+    assert len(misses) < len(ROWS) / 50
+    assert all(row["known_miss"] != "correct" for row in misses)
 
 
 def test_no_row_stands_twice() -> None:

@@ -1,0 +1,126 @@
+r"""Answers with a parameter: x = \frac{\pi}{4} + k \pi, k \in \mathbb{Z}. The clause is taken off; the name does not
+count.
+
+Over the integers, two expressions linear in their parameter are one family if they have one period, up to its sign, and
+their offsets differ by whole periods; x \equiv 3 \pmod 7 is the family 3 + 7k.
+"""
+
+import re
+from fractions import Fraction
+
+from markscheme.verifiers.evaluate import Floating, NoValueError, evaluate, symbols_of
+from markscheme.verifiers.relations import named_value
+from markscheme.verifiers.replace import replaced
+from markscheme.verifiers.scalars import equal_values
+from markscheme.verifiers.tree import Function, Items, Node, Number, Product, Relation, Sum, Symbol
+
+_TEXT = re.compile(r"\\(?:text|mbox|textrm|mathrm|textnormal)\s*\{([^{}]*)\}")
+_SET = r"\\(?:mathbb|mathbf|Bbb|mathrm)\s*\{?\s*(?P<set>[ZRNQC])\s*\}?(?:\^\{?[+*-]\}?|_\{?[^{}]{1,6}\}?)?"
+_KIND = (
+    r"(?P<kind>(?:arbitrary |fixed |any )*(?:real |rational |positive |nonnegative |non-negative |natural |nonzero )*"
+    r"(?:integers?|numbers?|constants?|reals?|parameters?))"
+)
+_FOR = r"(?:[,;]|\\quad|\\qquad|\\,|\s)*\s*\(?\s*(?:where|with|for|and|as)?\s*(?:any|all|some|every|each|an?)?\s*"
+_NAME = r"\$?(?P<name>[a-zA-Z])\$?"
+_CLAUSES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"{_FOR}{_NAME}\s*\\in\s*{_SET}\s*\)?\s*\.?$",
+        rf"(?:[,;]|\\quad|\\,|\s)\s*\(?(?:where|with|for|and)?\s*{_NAME}\s+"
+        rf"(?:is |being |are )?(?:an? |any |some )?{_KIND}\)?\.?$",
+        rf"(?:[,;]|\\quad|\\,|\s)\s*\(?(?:where|with|for|and)\s+(?:an?|any|all|some|every|each)\s+{_KIND}\s+{_NAME}\)?\.?$",
+    )
+)
+_ALL = re.compile(rf"^(?:all|any|the)\s+{_KIND}\s+(?P<rest>\$?[a-zA-Z]\W.*)$")
+_ASIDE = re.compile(
+    r"\s*[,;(]\s*(?:which is |this is |it is )?(?:attained|achieved|reached|obtained|with equality|and equality)\b.*$",
+    re.DOTALL,
+)
+
+
+def split_clauses(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The answer without its clauses, and (name, set) of each parameter: sets are Z, R, N, Q, C."""
+    if "\\in" not in text and not _mentions_a_kind(text) and "ttained" not in text and "quality" not in text:
+        return text, ()
+    flat = _ASIDE.sub("", _TEXT.sub(r" \1 ", text)).strip()
+    parameters: list[tuple[str, str]] = []
+    if match := _ALL.match(flat):
+        flat, name = match["rest"], match["rest"].lstrip("$")[0]
+        parameters.append((name, _set_of(match["kind"])))
+    for _ in range(3):
+        for clause in _CLAUSES:
+            match = clause.search(flat)
+            if match and flat[: match.start()].strip(" $,;"):
+                found = match.groupdict()
+                parameters.append((found["name"], found.get("set") or _set_of(found.get("kind") or "")))
+                flat = flat[: match.start()]
+                break
+        else:
+            break
+    if not parameters:
+        return (flat if _ASIDE.search(_TEXT.sub(r" \1 ", text)) else text), ()
+    return flat.strip(" ,;"), tuple(reversed(parameters))
+
+
+def _mentions_a_kind(text: str) -> bool:
+    return any(word in text for word in ("integer", "real", "constant", "number", "parameter"))
+
+
+def _set_of(kind: str) -> str:
+    if "integer" in kind:
+        return "N" if "positive" in kind or "natural" in kind else "Z"
+    if "natural" in kind:
+        return "N"
+    return "Q" if "rational" in kind else "R"
+
+
+def with_common_names(node: Node, parameters: tuple[tuple[str, str], ...]) -> Node:
+    """The tree with its parameters named by their order."""
+    for index, (name, _) in enumerate(parameters):
+        node = replaced(node, name, Symbol(f"parameter {index}"))
+    return node
+
+
+def equal_families(
+    a: Node, g: Node, of_a: tuple[tuple[str, str], ...], of_g: tuple[tuple[str, str], ...]
+) -> bool | None:
+    """Whether two answers with one integer parameter each take the same values; None if they are no such families."""
+    first, second = _family(a, of_a), _family(g, of_g)
+    if first is None or second is None:
+        return None
+    offset_a, period_a = first
+    offset_g, period_g = second
+    if equal_values(period_a, period_g) is not True and equal_values(period_a, _negative(period_g)) is not True:
+        return False
+    difference = Sum([offset_a, _negative(offset_g)])
+    try:
+        periods = evaluate(difference, Floating()) / evaluate(period_g, Floating())
+    except (NoValueError, ZeroDivisionError):
+        return None
+    if symbols_of([difference, period_g]) or abs(periods.imag) > 1e-9 or abs(periods.real) > 1e9:
+        return equal_values(difference, Number(Fraction(0)))
+    return equal_values(difference, Product([Number(Fraction(round(periods.real))), period_g]))
+
+
+def _family(node: Node, parameters: tuple[tuple[str, str], ...]) -> tuple[Node, Node] | None:
+    """(offset, period) of an expression linear in its integer parameter, and of a residue class."""
+    if isinstance(node, Relation) and node.signs == ["equiv"]:
+        residue = node.sides[1]
+        if isinstance(residue, Function) and residue.name == "residue" and len(residue.arguments) == 2:
+            return residue.arguments[0], residue.arguments[1]
+        return None
+    if len(parameters) != 1 or parameters[0][1] != "Z":
+        return None
+    _, value, _ = named_value(node)
+    if isinstance(value, Items | Relation):
+        return None
+    name = parameters[0][0]
+    at = [replaced(value, name, Number(Fraction(k))) for k in range(3)]
+    period = Sum([at[1], _negative(at[0])])
+    if equal_values(Sum([at[2], _negative(at[1])]), period) is not True or not symbols_of(value) & {name}:
+        return None
+    return at[0], period
+
+
+def _negative(node: Node) -> Node:
+    return Product([Number(Fraction(-1)), node])
