@@ -29,12 +29,12 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
             for line_number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield line_number, _json_object(line, path, line_number)
+                    yield line_number, json_object(line, path, line_number)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path}:{line_number + 1}: not readable as gzip ({error}); give it whole again") from error
 
 
-def _json_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
+def json_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
     try:
         record = json.loads(line.decode("utf-8-sig" if line_number == 1 else "utf-8"))
     except json.JSONDecodeError as error:
@@ -75,12 +75,12 @@ def _write_whole(path: Path, pieces: Iterable[str]) -> None:
         raise InputError(f"{path} is a folder: give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # /dev/stdout, a pipe: there is no putting a file in its place
-        with _named(path), path.open("w", encoding="utf-8") as device:
+        with naming(path), path.open("w", encoding="utf-8") as device:
             device.writelines(pieces)
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with _named(path):
+        with naming(path):
             with partial.open("w", encoding="utf-8") as file:
                 file.writelines(pieces)
                 file.flush()
@@ -98,7 +98,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with _named(folder):
+        with naming(folder):
             yield partial
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
@@ -108,7 +108,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """A full disk does not say what it had no room for: this says it."""
     try:
         yield

@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from markscheme.files import InputError, _named, write_json
+from markscheme.files import InputError, naming, write_json
 from markscheme.score_rows import ScoredBatch, Tally
 from markscheme.scoring import GoldError
 
@@ -102,7 +102,7 @@ class _File(Output):
 
     def _write(self, text: bytes) -> None:
         rest = memoryview(text)
-        with _named(self._path):
+        with naming(self._path):
             while rest:
                 rest = rest[self._file.write(rest) :]
 
@@ -144,7 +144,7 @@ class _ResumableFile(_File):
 
     def begin(self) -> None:
         """Drops what an earlier run wrote after its last checkpoint."""
-        with _named(self._path):
+        with naming(self._path):
             self._file.truncate(self.progress.output_bytes)
         self.checkpoint()
 
@@ -155,7 +155,7 @@ class _ResumableFile(_File):
         self._checkpoint_due = time.monotonic() + CHECKPOINT_EVERY_S
 
     def _sync(self) -> None:
-        with _named(self._path):
+        with naming(self._path):
             os.fsync(self._file)
 
     def finish(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from markscheme.files import InputError, _json_object, column
+from markscheme.files import InputError, json_object, column
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
 PROMPT_COLUMNS = ("prompt", "question", "problem")
@@ -135,7 +135,7 @@ def score_lines(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: s
     for number, line in numbered_rows(lines, first_line):
         places.append(f"{name}:{number}")
         try:
-            rows.append(_json_object(line, Path(name), number))
+            rows.append(json_object(line, Path(name), number))
             samples.append(_sample(rows[-1], places[-1]))
         except InputError as error:
             raise InputError(_with_way_out(str(error))) from error
