@@ -8,6 +8,7 @@ them (Schwartz 1980, Zippel 1979: chance of error below degree / 2^61), with no 
 import cmath
 import hashlib
 import math
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -453,15 +454,31 @@ _FLOATING_FUNCTIONS: dict[str, Any] = {
 # Any number of digits.
 
 
-class Precise:
-    """mpmath's complex numbers at one of the points. Imported when first needed: it takes 60 ms."""
+_contexts = threading.local()
 
-    def __init__(self, point: int = 0, digits: int = 60) -> None:
+
+def _context(digits: int) -> Any:
+    """mpmath with its precision set: one for each thread and precision, since some functions change it for a while.
+
+    Imported when first needed: it takes 60 ms.
+    """
+    known: dict[str, Any] = _contexts.__dict__
+    key = f"digits {digits}"
+    if key not in known:
         import mpmath
 
+        context = mpmath.MPContext()
+        context.dps = digits
+        known[key] = context
+    return known[key]
+
+
+class Precise:
+    """mpmath's complex numbers at one of the points."""
+
+    def __init__(self, point: int = 0, digits: int = 60) -> None:
         self.point = point
-        self.mp = mpmath.MPContext()
-        self.mp.dps = digits
+        self.mp = _context(digits)
 
     def number(self, value: Fraction) -> Any:
         return self.mp.mpf(value.numerator) / value.denominator

@@ -127,7 +127,8 @@ def _equal_at(a: Node, g: Node, point: int) -> bool | None:
             return False
     except OverLimitError:
         pass
-    return _equal_precisely(a, g, point, _DIGITS + 2 * _longest_number([a, g]))
+    longest = _longest_number([a, g])
+    return _equal_precisely(a, g, point, _DIGITS if longest < _SPARE_DIGITS else _DIGITS + 2 * longest)
 
 
 def _longest_number(node: object) -> int:
