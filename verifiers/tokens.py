@@ -6,6 +6,7 @@ r"""Answer text, LaTeX or plain, into tokens: spellings of one thing become one 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from markscheme.verifiers.limits import MAX_NUMBER_CHARS, MAX_TOKENS
 
@@ -97,9 +98,6 @@ _TOKEN_PATTERN = r"""
     |(?P<word>[a-zA-Z]+|[^\x00-\x7f]+)
     |(?P<sign>\\\\(?:\s*\[-?[0-9.]+\s*(?:pt|em|ex|mm|cm|in)\])?|\\[^a-zA-Z]|<=|>=|!=|==|<>|=>|->|\*\*|\.\.\.|.)
 """
-_TOKEN = re.compile(_TOKEN_PATTERN.replace("THOUSANDS", f"{_THOUSANDS}|{_PLAIN_THOUSANDS}|"), re.VERBOSE | re.DOTALL)
-_TOKEN_IN_BRACKETS = re.compile(_TOKEN_PATTERN.replace("THOUSANDS", f"{_THOUSANDS}|"), re.VERBOSE | re.DOTALL)
-_TOKEN_WITHOUT_THOUSANDS = re.compile(_TOKEN_PATTERN.replace("THOUSANDS", ""), re.VERBOSE | re.DOTALL)
 _THOUSANDS_MARK = re.compile(r"[^0-9.]+")
 
 FUNCTIONS = frozenset(
@@ -202,11 +200,21 @@ def tokenise(text: str, *, in_text: bool = False) -> list[Token]:
     return tokens
 
 
+@lru_cache(maxsize=1)
+def _token_patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """For the outermost level, within brackets, and where no thousands are expected. Compiled when first needed."""
+    numerals = (f"{_THOUSANDS}|{_PLAIN_THOUSANDS}|", f"{_THOUSANDS}|", "")
+    outermost, within, plain = (
+        re.compile(_TOKEN_PATTERN.replace("THOUSANDS", numeral), re.VERBOSE | re.DOTALL) for numeral in numerals
+    )
+    return outermost, within, plain
+
+
 def _token_pattern(tokens: list[Token], depth: int) -> re.Pattern[str]:
     """A comma may separate thousands outside brackets, a space not behind a subscript's sign: \\log_5 125."""
     if tokens and tokens[-1].value in ("_", "^", "log", "ln"):
-        return _TOKEN_WITHOUT_THOUSANDS
-    return _TOKEN_IN_BRACKETS if depth > 0 else _TOKEN
+        return _token_patterns()[2]
+    return _token_patterns()[1 if depth > 0 else 0]
 
 
 def _words(value: str, spaced: bool, in_text: bool) -> list[Token]:
