@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from markscheme.verifiers.building import in_base
 from markscheme.verifiers.evaluate import exact
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_NUMBER_CHARS
 from markscheme.verifiers.number_words import chinese_number, number_of_words, with_chinese_fractions
 from markscheme.verifiers.parameters import split_clauses
-from markscheme.verifiers.parse import OutOfScopeError, in_base, parse
+from markscheme.verifiers.parse import parse
 from markscheme.verifiers.tokens import (
     HiddenError,
     ManyItemsError,
+    OutOfScopeError,
     TooLargeError,
     UnreadableError,
     plain_unicode,

@@ -15,6 +15,10 @@ class UnreadableError(ValueError):
     """The text is not mathematics that this package reads. The message says what it stumbled over."""
 
 
+class OutOfScopeError(UnreadableError):
+    """Mathematics that this parser leaves to the symbolic tier: integrals, limits, commands it does not know."""
+
+
 class TooLargeError(UnreadableError):
     """A limit was hit before the text was read."""
 
