@@ -293,7 +293,8 @@ class Judge:
             return self._in_order(list_a.items, list_g.items, "items")
         if ":" in (list_a.brackets, list_g.brackets):
             return self._equal_ratios(list_a, list_g)
-        return self._equal_lists(list_a, list_g, named=bool(names_a or names_g))
+        named = bool(names_a or names_g) and not _are_numbered(names_a or names_g)
+        return self._equal_lists(list_a, list_g, named=named)
 
     def _equal_ratios(self, a: Items, g: Items) -> bool | None:
         if len(a.items) != len(g.items):
@@ -369,7 +370,15 @@ _PLAIN = (Number, Symbol, Sum, Product, Quotient, Power, Function)
 
 
 def _bare(node: Node) -> Node:
-    """Signs become the list of their values; a list of one, its item."""
+    """Signs become the list of their values; a list of one, its item; A(1,2) is A = (1,2)."""
+    if isinstance(node, Relation) and node.signs == ["equiv"] and not isinstance(node.sides[1], Function):
+        node = Relation(node.sides, ["="])  # identically equal
+    if isinstance(node, Product) and len(node.factors) == 2:
+        name, point = node.factors
+        if isinstance(name, Symbol) and name.name.isupper() and isinstance(point, Items) and len(point.items) > 1:
+            return Relation([name, point], ["="])
+    if isinstance(node, Items) and node.brackets in ("()", "<>") and 0 < _count_signs(node) <= MAX_SIGNS:
+        return Items("", _choices(node))
     if isinstance(node, Items) and node.brackets == "" and len(node.items) == 1:
         return node.items[0]
     if isinstance(node, Relation) and len(node.sides) == 2 and node.signs == ["="]:
@@ -450,6 +459,8 @@ def _count_signs(node: Node) -> int:
             return _count_signs(node.base) + _count_signs(node.exponent)
         case Function():
             return sum(map(_count_signs, node.arguments))
+        case Items(brackets="()" | "<>"):
+            return sum(map(_count_signs, node.items))
         case Relation() | Quantity():
             return sum(map(_count_signs, node.sides)) if isinstance(node, Relation) else _count_signs(node.value)
     return 0
@@ -508,6 +519,8 @@ def _chosen(node: Node, signs: Iterator[int]) -> Node:
             return Function(node.name, [_chosen(part, signs) for part in node.arguments])
         case Quantity():
             return Quantity(_chosen(node.value, signs), node.unit)
+        case Items():
+            return Items(node.brackets, [_chosen(item, signs) for item in node.items])
         case Relation():
             return Relation([_chosen(side, signs) for side in node.sides], node.signs)
     return node
@@ -526,7 +539,7 @@ def _named_items(node: Node) -> tuple[list[Node], Items]:
     names: list[Node] = []
     values: list[Node] = []
     for item in node.items:
-        name, value, _ = named_value(item)
+        name, value, _ = named_value(_bare(item) if isinstance(item, Product | Relation) else item)
         if name is None and not names:
             return [], node
         names.append(names[-1] if name is None else name)
@@ -538,6 +551,12 @@ def _named_items(node: Node) -> tuple[list[Node], Items]:
         rows: list[Node] = [Items("()", values[k : k + repeat]) for k in range(0, len(values), repeat)]
         return [], Items("", rows)
     return names, Items("", values)
+
+
+def _are_numbered(names: Sequence[Node]) -> bool:
+    """x_1, x_2, ...: the solutions of one unknown."""
+    stems = {name.name.partition("_")[0] for name in names if isinstance(name, Symbol) and "_" in name.name}
+    return len(stems) == 1 and all(isinstance(name, Symbol) and "_" in name.name for name in names)
 
 
 def _period(names: Sequence[Node]) -> int:

@@ -66,6 +66,7 @@ _NEGATION = re.compile(
 _LONGEST_SENTENCE_CHARS = 400
 _TAIL_CHARS = 8_000
 _LONGEST_GAP_CHARS = 200
+_LONGEST_LINE_CHARS = 4_000
 _END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
 _COMMENT_LINE = re.compile(r"^[ \t]*%.*$", re.MULTILINE)
 _NAME_BEFORE = re.compile(r"[a-zA-Z]\w{0,5}\s?=\s?")
@@ -451,7 +452,7 @@ def _is_value(answer: str) -> bool:
 
 def _from_last_line(text: str) -> Statement | None:
     text = text.rstrip()
-    begin = max(text.rfind("\n") + 1, len(text) - _LONGEST_SENTENCE_CHARS)
+    begin = max(text.rfind("\n") + 1, len(text) - _LONGEST_LINE_CHARS)
     line = text[begin:]
     kinds = ((_BOLD, AnswerKind.BOLD), (_SPAN, AnswerKind.FORMULA), (_NUMBER, AnswerKind.LAST_NUMBER))
     for pattern, kind in kinds:

@@ -152,8 +152,10 @@ class Parser(Atoms, Quantities):
     def relation(self) -> Node:
         sides = [self.sets()]
         signs: list[str] = []
-        while (sign := self.value()) in RELATIONS:
+        while (sign := self.value()) in RELATIONS or (sign == "not" and self.value(1) in ("=", "in")):
             self.take()
+            if sign == "not":
+                sign = {"=": "ne", "in": "notin"}[self.take().value]
             if sign in ("<", ">") and self.accept("="):
                 sign = {"<": "le", ">": "ge"}[sign]
             signs.append(RELATIONS[sign])
@@ -358,6 +360,10 @@ class Parser(Atoms, Quantities):
 
     def _cases(self, name: str) -> Node:
         end = next((k for k in range(self.at, len(self.signs)) if self.signs[k] == f"end {name}"), None)
+        if end is not None and name != "cases":  # alignment marks stand in front of signs
+            for index in range(end - 1, self.at - 1, -1):
+                if self.signs[index] == "&":
+                    self.replace(index, [])
         if end is not None and "&" in self.signs[self.at : end] and name == "cases":
             rows = split(self.tokens[self.at : end], "\\\\")
             self.at = end + 1

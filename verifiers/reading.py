@@ -45,9 +45,15 @@ _CHOICE = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _SAYS_CHOICE = re.compile(r"option|choice|answer", re.IGNORECASE)
+_INTRODUCTION = re.compile(
+    r"\\(?:text[a-z]*|mbox|mathrm)\s*\{[a-zA-Z' ]*(?:\b(?:is|are|equals|value|point|points|probability|answer|so|thus"
+    r"|therefore|hence|total|sum|area|maximum|minimum|interval|ratio)|:)\s*\}\s*(?=\S)",
+    re.IGNORECASE,
+)
+_NO_INTRODUCTION = re.compile(r"\b(?:not|no|or|never|least|most|than|except|if|between|maybe)\b|n't", re.IGNORECASE)
 _OTHER_CHOICE = re.compile(r"\(\s*[A-Ja-j]\s*\)|(?:^|\bor\b|\band\b|[,/&])\s*\(?[A-J]\)?\s*\.?$")
 _TEXT_MARKS = re.compile(
-    r"\\(?:text|textbf|textit|mathrm|mbox|textrm|mathbf|operatorname|textsf)\s*\{|[{}$]|\\[ ,;:!]|~|\*\*"
+    r"\\(?:text[a-z]*|math(?:rm|bf|it|sf|tt)|mbox|hbox|operatorname|boldsymbol|bm|emph)\s*\{|[{}$]|\\[ ,;:!]|~|\*\*"
 )
 _MONTHS = (
     *("january", "february", "march", "april", "may ", "june", "july"),
@@ -164,6 +170,8 @@ def _read_more(text: str) -> Reading:
         reading.problem, reading.hidden = str(problem), True
     except UnreadableError as problem:
         reading.problem = str(problem)
+        reading.node = _behind_words(main)
+    if reading.node is None and not (reading.hidden or reading.too_large or reading.out_of_scope):
         number = number_of_words(shown.lower()) if shown.isascii() else chinese_number(shown)
         if number is None and "text" in shown:
             number = number_of_words(words)
@@ -174,6 +182,17 @@ def _read_more(text: str) -> Reading:
     elif reading.node is not None:
         reading.number = exact_without_unit(reading.node)
     return reading
+
+
+def _behind_words(text: str) -> Node | None:
+    r"""The value behind an introduction: \text{the probability is } \frac59, \text{Maximum value: } 3."""
+    match = _INTRODUCTION.match(text)
+    if match is None or _NO_INTRODUCTION.search(match[0]):
+        return None
+    try:
+        return parse(text[match.end() :])
+    except UnreadableError:
+        return None
 
 
 def exact_without_unit(node: Node) -> Fraction | None:

@@ -11,6 +11,7 @@ from markscheme.verifiers.tree import (
     Items,
     Node,
     Number,
+    Power,
     Product,
     Quotient,
     Relation,
@@ -59,6 +60,8 @@ def is_name(node: Node) -> bool:
             return True
         case Constant():
             return node.name in ("e", "i")
+        case Product(factors=[Power(base=Symbol()), *rest]):  # the inverse f^{-1}(x)
+            return bool(rest) and all(isinstance(factor, Symbol | Number) for factor in rest)
         case Product():
             return isinstance(node.factors[0], Symbol) and all(
                 isinstance(factor, Symbol | Number | Constant | Items) for factor in node.factors
