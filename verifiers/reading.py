@@ -121,8 +121,9 @@ class Reading:
 
 @lru_cache(maxsize=8_192)
 def read(text: str) -> Reading:
-    """Reads an answer of at most MAX_ANSWER_CHARS characters; never raises."""
-    assert len(text) <= MAX_ANSWER_CHARS
+    """Reads an answer; never raises. One of more than MAX_ANSWER_CHARS characters is not read."""
+    if len(text) > MAX_ANSWER_CHARS:
+        return Reading("", None, None, "", problem=f"{len(text)} characters", too_large=True)
     text = unwrap(text)
     if "\\\\" in text and "begin" not in text:
         text = _DOUBLED_BACKSLASH.sub(r"\\", text)
