@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/quickstart
 SEED ?= 0
+DATA ?= ../shared/data
 SOURCES := $(shell find src verifiers reward_models grpo benchmarks -type f -not -name '*.pyc')
 
 # Idle threads wait instead of spinning: on a busy machine, two that spin are slower than one.
@@ -11,10 +12,10 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test lint wheel policy clean
+.PHONY: help quickstart test lint wheel policy bench-verifiers clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 quickstart: $(VENV)/installed ## the whole story on a CPU, in minutes (OUT=folder SEED=n)
 	$(BIN)/markscheme quickstart --out $(OUT) --seed $(SEED)
@@ -32,6 +33,10 @@ wheel: $(VENV)/installed ## build dist/*.whl
 policy: OUT := runs/policy
 policy: $(VENV)/installed ## make the embedded policy again, from nothing (OUT=folder)
 	$(BIN)/python -m markscheme.policy.make $(OUT)
+
+bench-verifiers: OUT :=
+bench-verifiers: $(VENV)/installed ## our verifier against its peers, as far as they are installed (DATA=folder OUT=folder SEED=n)
+	$(BIN)/python -m markscheme.benchmarks.speed.verifiers --data $(DATA) --seed $(SEED) --jobs 2 $(if $(OUT),--out $(OUT))
 
 clean: ## remove the environment and what was built, runs excepted
 	rm -rf $(VENV) build dist
