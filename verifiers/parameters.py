@@ -8,7 +8,8 @@ their offsets differ by whole periods; x \equiv 3 \pmod 7 is the family 3 + 7k.
 import re
 from fractions import Fraction
 
-from markscheme.verifiers.evaluate import Floating, NoValueError, evaluate, symbols_of
+from markscheme.verifiers.evaluate import NoValueError, evaluate, symbols_of
+from markscheme.verifiers.floating import Floating
 from markscheme.verifiers.relations import named_value
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values

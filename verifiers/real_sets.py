@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from markscheme.verifiers.evaluate import Floating, NoValueError, evaluate, exact, symbols_of
+from markscheme.verifiers.evaluate import NoValueError, evaluate, exact, symbols_of
+from markscheme.verifiers.floating import Floating
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values
 from markscheme.verifiers.tree import (

@@ -2,7 +2,10 @@
 
 from fractions import Fraction
 
-from markscheme.verifiers.evaluate import POINTS, PRIMES, Floating, Modular, NoValueError, evaluate, exact, symbols_of
+from markscheme.verifiers.evaluate import NoValueError, evaluate, exact, symbols_of
+from markscheme.verifiers.floating import Floating
+from markscheme.verifiers.modular import PRIMES, Modular
+from markscheme.verifiers.points import POINTS
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values
 from markscheme.verifiers.tree import (

@@ -2,19 +2,11 @@
 
 from fractions import Fraction
 
-from markscheme.verifiers.evaluate import (
-    COMPLEX_POINTS,
-    POINTS,
-    PRIMES,
-    Floating,
-    Modular,
-    NoValueError,
-    OverLimitError,
-    Precise,
-    evaluate,
-    exact,
-    symbols_of,
-)
+from markscheme.verifiers.evaluate import NoValueError, OverLimitError, evaluate, exact, symbols_of
+from markscheme.verifiers.floating import Floating
+from markscheme.verifiers.modular import PRIMES, Modular
+from markscheme.verifiers.points import COMPLEX_POINTS, POINTS
+from markscheme.verifiers.precise import Precise
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.tree import BigOperator, Constant, Function, Node, Number, Power, Product, Quotient, Sum
 

@@ -7,18 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from markscheme.verifiers.evaluate import (
-    PRIMES,
-    Floating,
-    Modular,
-    NoValueError,
-    OverLimitError,
-    Precise,
-    evaluate,
-    exact,
-    symbols_of,
-)
+from markscheme.verifiers.evaluate import NoValueError, OverLimitError, evaluate, exact, symbols_of
+from markscheme.verifiers.floating import Floating
+from markscheme.verifiers.modular import PRIMES, Modular
 from markscheme.verifiers.parse import parse
+from markscheme.verifiers.precise import Precise
 from markscheme.verifiers.tree import Node, Number, Power, Product, Quotient, Sum, Symbol
 
 NUMBERS = st.fractions(min_value=-50, max_value=50, max_denominator=30).map(Number)
