@@ -3,15 +3,15 @@
 An answer and a gold play different parts: a decimal gold may be rounded, a gold's name may be left off.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.evaluate import exact, symbols_of
-from markscheme.verifiers.limits import MAX_SIGNS, MAX_UNORDERED_ITEMS
+from markscheme.verifiers.limits import MAX_UNORDERED_ITEMS
+from markscheme.verifiers.names import are_numbered, bare, by_name, key_of_name, named_items, same_name
 from markscheme.verifiers.real_sets import equal_sets, is_certainly_a_set
 from markscheme.verifiers.relations import equivalent_equations, equivalent_inequalities, is_name, named_value
-from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import (
     equal_values,
     in_lowest_terms,
@@ -42,6 +42,7 @@ from markscheme.verifiers.tree import (
     Words,
 )
 from markscheme.verifiers.units import measure_of
+from markscheme.verifiers.vectors import components
 
 _SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Function, BigOperator, Signs, Quantity)
 _EMPTY = Constant("empty")
@@ -61,12 +62,12 @@ class Judge:
         Raises:
             OverLimitError: if working it out would break a limit.
         """
-        a, g = _bare(a), _bare(g)
+        a, g = bare(a), bare(g)
         a, g = _with_unit(a, g), _with_unit(g, a)
         if isinstance(a, Quantity) or isinstance(g, Quantity):
             return self._equal_quantities(a, g)
         a, g = _unchained(a, g), _unchained(g, a)
-        if (isinstance(a, Relation) or isinstance(g, Relation)) and not (_is_named_list(a) and _is_named_list(g)):
+        if isinstance(a, Relation) or isinstance(g, Relation):
             return self._equal_relations(a, g)
         if is_certainly_a_set(a) or is_certainly_a_set(g):
             return self._equal_sets(a, g)
@@ -181,7 +182,7 @@ class Judge:
             if not is_name(name_a) and symbols_of(name_a) and not _is_chain(a):
                 return self._because(False, "relation", "the answer is an equation")
             return self.equal(value_a, g)
-        if name_a is not None and name_g is not None and _same_name(name_a, name_g):
+        if name_a is not None and name_g is not None and same_name(name_a, name_g):
             return self.equal(value_a, value_g)
         if not isinstance(a, Relation) or (name_a is None and value_a is not a):
             if is_certainly_a_set(g) or isinstance(g, Relation):
@@ -272,8 +273,8 @@ class Judge:
         assert isinstance(matrix, Matrix)
         entries = [entry for row in matrix.rows for entry in row]
         is_vector = len(matrix.rows) == 1 or len(matrix.rows[0]) == 1
-        if is_vector and (components := _components(other, len(entries))) is not None:
-            other = Items("()", components)
+        if is_vector and (parts := components(other, len(entries))) is not None:
+            other = Items("()", parts)
         if isinstance(other, Items) and other.brackets in ("()", "<>", "[]") and is_vector:
             pair = (entries, other.items) if matrix is a else (other.items, entries)
             return self._in_order(*pair, "items")
@@ -282,18 +283,18 @@ class Judge:
         return self._because(False, "items", "a matrix is something else")
 
     def _equal_items(self, a: Node, g: Node) -> bool | None:
-        names_a, list_a = _named_items(a)
-        names_g, list_g = _named_items(g)
+        names_a, list_a = named_items(a)
+        names_g, list_g = named_items(g)
         if names_a and names_g and len(names_a) == len(list_a.items) and len(names_g) == len(list_g.items):
-            list_a = _by_name(names_a, list_a, names_g) or list_a
-            if [_key_of_name(name) for name in names_a] != [_key_of_name(name) for name in names_g] and (
-                _by_name(names_a, list_a, names_g) is None
+            list_a = by_name(names_a, list_a, names_g) or list_a
+            if [key_of_name(name) for name in names_a] != [key_of_name(name) for name in names_g] and (
+                by_name(names_a, list_a, names_g) is None
             ):
                 return self._because(False, "items", "the names differ")
             return self._in_order(list_a.items, list_g.items, "items")
         if ":" in (list_a.brackets, list_g.brackets):
             return self._equal_ratios(list_a, list_g)
-        named = bool(names_a or names_g) and not _are_numbered(names_a or names_g)
+        named = bool(names_a or names_g) and not are_numbered(names_a or names_g)
         return self._equal_lists(list_a, list_g, named=named)
 
     def _equal_ratios(self, a: Items, g: Items) -> bool | None:
@@ -369,44 +370,6 @@ class Judge:
 _PLAIN = (Number, Symbol, Sum, Product, Quotient, Power, Function)
 
 
-def _bare(node: Node) -> Node:
-    """Signs become the list of their values; a list of one, its item; A(1,2) is A = (1,2)."""
-    if isinstance(node, Relation) and node.signs == ["equiv"] and not isinstance(node.sides[1], Function):
-        node = Relation(node.sides, ["="])  # identically equal
-    if isinstance(node, Product) and len(node.factors) == 2:
-        name, point = node.factors
-        if isinstance(name, Symbol) and name.name.isupper() and isinstance(point, Items) and len(point.items) > 1:
-            return Relation([name, point], ["="])
-    if isinstance(node, Items) and node.brackets in ("()", "<>") and 0 < _count_signs(node) <= MAX_SIGNS:
-        return Items("", _choices(node))
-    if isinstance(node, Items) and node.brackets == "" and len(node.items) == 1:
-        return node.items[0]
-    if isinstance(node, Relation) and len(node.sides) == 2 and node.signs == ["="]:
-        names, values = node.sides
-        if (
-            isinstance(names, Items)
-            and isinstance(values, Items)
-            and names.brackets == values.brackets == "()"
-            and len(names.items) == len(values.items)
-            and is_name(names)
-        ):
-            pairs = zip(names.items, values.items, strict=True)
-            return Items("", [Relation([name, value], ["="]) for name, value in pairs])
-    if isinstance(node, Relation) and len(node.sides) == 2 and node.signs == ["in"]:
-        members = node.sides[1]
-        if isinstance(members, Items) and members.brackets == "{}":
-            return members
-    count = _count_signs(node) if not isinstance(node, Items | Relation) else 0
-    if isinstance(node, Relation) and node.signs == ["="] and 0 < _count_signs(node.sides[1]) <= MAX_SIGNS:
-        return Items("", [Relation([node.sides[0], value], ["="]) for value in _choices(node.sides[1])])
-    if isinstance(node, Items) and node.brackets in ("", "{}"):
-        counts = [_count_signs(item) for item in node.items]
-        if any(counts) and sum(counts) <= MAX_SIGNS:
-            items = [value for item in node.items for value in (_choices(item) if _count_signs(item) else [item])]
-            return Items(node.brackets, items)
-    return Items("", _choices(node)) if 0 < count <= MAX_SIGNS else node
-
-
 def _with_unit(node: Node, other: Node) -> Node:
     """`5 m` beside `500 cm` is a length, and no multiple of m."""
     if not isinstance(other, Quantity) or not isinstance(node, Product) or len(node.factors) != 2:
@@ -432,184 +395,13 @@ def _unchained(node: Node, other: Node) -> Node:
     return Items("", [Relation([name, value], ["="]) for name in names])
 
 
-def _is_named_list(node: Node) -> bool:
-    return isinstance(node, Items)
-
-
 def _with_plain_names(relation: Relation) -> Relation:
     """0 < f(x) < 1 says of f(x) what 0 < y < 1 says of y."""
     sides = [
-        Symbol(_key_of_name(side)) if isinstance(side, Product) and is_name(side) and len(side.factors) == 2 else side
+        Symbol(key_of_name(side)) if isinstance(side, Product) and is_name(side) and len(side.factors) == 2 else side
         for side in relation.sides
     ]
     return Relation(sides, relation.signs)
-
-
-def _count_signs(node: Node) -> int:
-    match node:
-        case Signs():
-            return 1 + _count_signs(node.value)
-        case Sum():
-            return sum(map(_count_signs, node.terms))
-        case Product():
-            return sum(map(_count_signs, node.factors))
-        case Quotient():
-            return _count_signs(node.above) + _count_signs(node.below)
-        case Power():
-            return _count_signs(node.base) + _count_signs(node.exponent)
-        case Function():
-            return sum(map(_count_signs, node.arguments))
-        case Items(brackets="()" | "<>"):
-            return sum(map(_count_signs, node.items))
-        case Relation() | Quantity():
-            return sum(map(_count_signs, node.sides)) if isinstance(node, Relation) else _count_signs(node.value)
-    return 0
-
-
-def _choices(node: Node) -> list[Node]:
-    """The values of an expression with plus-minus signs: together where there is a minus-plus, else each."""
-    linked = _has_minus_plus(node)
-    count = _count_signs(node)
-    ways = [(1,) * count, (-1,) * count] if linked else _all_signs(count)
-    values: list[Node] = []
-    for way in ways:
-        values.append(_chosen(node, iter(way)))
-    return values
-
-
-def _all_signs(count: int) -> list[tuple[int, ...]]:
-    ways: list[tuple[int, ...]] = [()]
-    for _ in range(count):
-        ways = [(*way, sign) for way in ways for sign in (1, -1)]
-    return ways
-
-
-def _has_minus_plus(node: Node) -> bool:
-    match node:
-        case Signs():
-            return node.upper < 0 or _has_minus_plus(node.value)
-        case Sum():
-            return any(map(_has_minus_plus, node.terms))
-        case Product():
-            return any(map(_has_minus_plus, node.factors))
-        case Quotient():
-            return _has_minus_plus(node.above) or _has_minus_plus(node.below)
-        case Relation():
-            return any(map(_has_minus_plus, node.sides))
-        case Items():
-            return any(map(_has_minus_plus, node.items))
-    return False
-
-
-def _chosen(node: Node, signs: Iterator[int]) -> Node:
-    match node:
-        case Signs():
-            sign = next(signs) * node.upper
-            value = _chosen(node.value, signs)
-            return value if sign > 0 else Product([Number(Fraction(-1)), value])
-        case Sum():
-            return Sum([_chosen(term, signs) for term in node.terms])
-        case Product():
-            return Product([_chosen(factor, signs) for factor in node.factors], node.explicit)
-        case Quotient():
-            return Quotient(_chosen(node.above, signs), _chosen(node.below, signs))
-        case Power():
-            return Power(_chosen(node.base, signs), _chosen(node.exponent, signs))
-        case Function():
-            return Function(node.name, [_chosen(part, signs) for part in node.arguments])
-        case Quantity():
-            return Quantity(_chosen(node.value, signs), node.unit)
-        case Items():
-            return Items(node.brackets, [_chosen(item, signs) for item in node.items])
-        case Relation():
-            return Relation([_chosen(side, signs) for side in node.sides], node.signs)
-    return node
-
-
-def _named_items(node: Node) -> tuple[list[Node], Items]:
-    """The names in front of the items of a list, if they have any, and the list without them.
-
-    `x = 1, 2` names both items, `(x, y) = (1, 2)` its coordinates. One name throughout is no name: it is the solutions
-    that are listed.
-    """
-    if not isinstance(node, Items):
-        return [], Items("", [node])
-    if node.brackets != "":
-        return [], node
-    names: list[Node] = []
-    values: list[Node] = []
-    for item in node.items:
-        name, value, _ = named_value(_bare(item) if isinstance(item, Product | Relation) else item)
-        if name is None and not names:
-            return [], node
-        names.append(names[-1] if name is None else name)
-        values.append(value)
-    if all(_same_name(name, names[0]) for name in names):
-        return [], Items("", values)
-    repeat = _period(names)
-    if repeat < len(names):  # p = 5, q = 2; p = 7, q = 2
-        rows: list[Node] = [Items("()", values[k : k + repeat]) for k in range(0, len(values), repeat)]
-        return [], Items("", rows)
-    return names, Items("", values)
-
-
-def _are_numbered(names: Sequence[Node]) -> bool:
-    """x_1, x_2, ...: the solutions of one unknown."""
-    stems = {name.name.partition("_")[0] for name in names if isinstance(name, Symbol) and "_" in name.name}
-    return len(stems) == 1 and all(isinstance(name, Symbol) and "_" in name.name for name in names)
-
-
-def _period(names: Sequence[Node]) -> int:
-    keys = [_key_of_name(name) for name in names]
-    for length in range(2, len(keys) // 2 + 1):
-        if len(keys) % length == 0 and all(keys[k] == keys[k % length] for k in range(len(keys))):
-            return length
-    return len(keys)
-
-
-def _by_name(names: Sequence[Node], values: Items, wanted: Sequence[Node]) -> Items | None:
-    found = {_key_of_name(name): value for name, value in zip(names, values.items, strict=False)}
-    if len(found) != len(names) or set(found) != {_key_of_name(name) for name in wanted}:
-        return None
-    return Items("", [found[_key_of_name(name)] for name in wanted])
-
-
-def _same_name(a: Node, g: Node) -> bool:
-    return _key_of_name(a) == _key_of_name(g)
-
-
-def _components(node: Node, count: int) -> list[Node] | None:
-    """The coefficients of 2i - 3j + k, where letters stand for unit vectors."""
-    if not isinstance(node, Sum | Product | Symbol) or "j" not in symbols_of(node) or count not in (2, 3):
-        return None
-    node = _with_letter_i(node)
-    letters = ("i", "j", "k")[:count]
-    zero, one = Number(Fraction(0)), Number(Fraction(1))
-
-    def at(which: str) -> Node:
-        value = node
-        for letter in letters:
-            value = replaced(value, letter, one if letter == which else zero)
-        return value
-
-    return [at(letter) for letter in letters] if equal_values(at(""), zero) else None
-
-
-def _with_letter_i(node: Node) -> Node:
-    match node:
-        case Constant(name="i"):
-            return Symbol("i")
-        case Sum():
-            return Sum([_with_letter_i(term) for term in node.terms])
-        case Product():
-            return Product([_with_letter_i(factor) for factor in node.factors], node.explicit)
-    return node
-
-
-def _key_of_name(name: Node) -> str:
-    if isinstance(name, Words):
-        return name.text
-    return repr(name).replace("{", "").replace("}", "")
 
 
 def _without_common(a: Sequence[Node], g: Sequence[Node]) -> tuple[list[Node], list[Node]]:

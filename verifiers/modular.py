@@ -1,7 +1,7 @@
 """Arithmetic modulo a prime.
 
-Exact for polynomials and their quotients, with no rounding at all: two that agree at a random point modulo two primes of
-61 bits are equal but for a chance below degree / 2^61 for each (Schwartz 1980, Zippel 1979).
+Exact for polynomials and their quotients, with no rounding at all: two that agree at a random point modulo two primes
+of 61 bits are equal but for a chance below degree / 2^61 for each (Schwartz 1980, Zippel 1979).
 """
 
 from collections.abc import Sequence
