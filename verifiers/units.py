@@ -12,7 +12,7 @@ length 254/10000: inch inches in
 length 3048/10000: ft foot feet
 length 9144/10000: yd yard
 length 1609344/1000: mi mile
-mass 1: g gram gramme
+mass 1: g gm gram gramme
 mass 1/1000: mg milligram
 mass 1000: kg kilogram kilo
 mass 1000000: ton tonne

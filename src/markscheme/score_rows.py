@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from markscheme.files import InputError, json_object, column
+from markscheme.files import InputError, column, json_object
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
 PROMPT_COLUMNS = ("prompt", "question", "problem")
