@@ -29,6 +29,9 @@ _ANSWER_IS = re.compile(
 _CHINESE_ANSWER = re.compile(
     r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对])"
 )
+_FINAL_IS = re.compile(
+    r"[Ff]inal (?:result|value|solution|total|amount|count|number)(?:\s(?:is|was|will be)(?![a-zA-Z])|\s?[:=])"
+)
 _ANSWER_LINE = re.compile(r"[*_# ]*(?:A|Ans|Answer)\s?[*_]{0,2}\s?[:：.]\s?[*_]{0,2}", re.IGNORECASE)
 _ADVERB = re.compile(
     r"\s*(?:therefore|thus|hence|simply|just|then|also|indeed|clearly|now|equal to|option|choice|given by|found to be"
@@ -414,6 +417,8 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
         if said and not _SUPPOSED.search(text[max(0, at - _SHORT_GAP_CHARS) : at]):
             return said.span()
         before = at - start
+    if found is None and "inal " in text:
+        found = max((match.span() for match in _FINAL_IS.finditer(text, start)), default=None)
     return found
 
 
