@@ -14,7 +14,16 @@ from markscheme.compose import Cascade, Clip, Gate, LengthShaping, WeightedSum, 
 from markscheme.policy.make import make_model, make_tokenizer
 from markscheme.reward_models import RewardModel, RewardNetwork
 from markscheme.scoring import Outcome, Sample, Score, Scorer
-from markscheme.verifiers import AnswerKind, FormatVerifier, MathVerifier, NumericVerifier
+from markscheme.verifiers import (
+    AnswerKind,
+    Conciseness,
+    FormatVerifier,
+    LengthPenalty,
+    MathVerifier,
+    NumericVerifier,
+    RepetitionPenalty,
+    StepVerifier,
+)
 
 DEADLINE_S = 20.0  # far above what any of these takes, so that a busy machine changes no verdict
 
@@ -46,7 +55,13 @@ SCORERS: list[Scorer] = [
     MathVerifier(lenient=True, deadline_s=DEADLINE_S),
     MathVerifier(profile="gsm8k", deadline_s=DEADLINE_S),
     MathVerifier(profile="cmath", lenient=True, deadline_s=DEADLINE_S),
+    MathVerifier(profile="generic", deadline_s=DEADLINE_S),
     NumericVerifier(),
+    StepVerifier(),
+    StepVerifier(without_equations=1.0),
+    LengthPenalty(max_tokens=100, buffer_tokens=50),
+    Conciseness(target_tokens=20, limit_tokens=100),
+    RepetitionPenalty(ngram=3),
     FormatVerifier(),
     FormatVerifier(form=AnswerKind.TAG),
     FormatVerifier(form=AnswerKind.HASHES),

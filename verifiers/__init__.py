@@ -1,9 +1,26 @@
 """Verifiers: text in, verdict out. Rules only; nothing here imports torch, and sympy only in worker processes."""
 
+from markscheme.verifiers.choice import ChoiceVerifier
 from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.extract import AnswerKind, Statement, extract
 from markscheme.verifiers.format import FormatVerifier
+from markscheme.verifiers.length import Conciseness, LengthPenalty
 from markscheme.verifiers.math_verifier import MathVerifier
 from markscheme.verifiers.numeric import NumericVerifier
+from markscheme.verifiers.repetition import RepetitionPenalty
+from markscheme.verifiers.steps import StepVerifier
 
-__all__ = ["AnswerKind", "Conventions", "FormatVerifier", "MathVerifier", "NumericVerifier", "Statement", "extract"]
+__all__ = [
+    "AnswerKind",
+    "ChoiceVerifier",
+    "Conciseness",
+    "Conventions",
+    "FormatVerifier",
+    "LengthPenalty",
+    "MathVerifier",
+    "NumericVerifier",
+    "RepetitionPenalty",
+    "Statement",
+    "StepVerifier",
+    "extract",
+]

@@ -16,7 +16,7 @@ from markscheme.benchmarks.speed.hostile import hostile_answers, hostile_complet
 from markscheme.benchmarks.speed.rewrites import canonical, rewritten, with_another_digit
 from markscheme.files import read_jsonl
 
-GOLDS_DRAWN = 400
+GOLDS_DRAWN = 300
 """Of MATH test, each shown in three presentations."""
 PER_REWRITE = 10
 """Golds that each of the rewrites is tried on."""
@@ -67,7 +67,7 @@ class Suite:
     name: str
     about: str
     cases: Callable[[Sources], Iterator[Case]]
-    most: int = 400
+    most: int = 300
     """Cases of a run, drawn with the seed where there are more, to keep it short."""
     hostile: bool = False
 
@@ -249,8 +249,10 @@ def _payloads(sources: Sources) -> Iterator[Case]:
 
 
 SUITES: tuple[Suite, ...] = (
-    Suite(name="math500 outputs", about="4 models on MATH-500, labels reviewed", cases=_math500, most=600),
-    Suite(name="math 100x8 outputs", about="8 outputs for 100 of MATH test, labels reviewed", cases=_math_100x8),
+    Suite(name="math500 outputs", about="4 models on MATH-500, labels reviewed", cases=_math500, most=500),
+    Suite(
+        name="math 100x8 outputs", about="8 outputs for 100 of MATH test, labels reviewed", cases=_math_100x8, most=800
+    ),
     Suite(name="gsm8k as written", about='4 models, "A: 18"', cases=_gsm8k("A: ANSWER")),
     Suite(name="gsm8k boxed", about="the same, the answer in a box", cases=_gsm8k("The answer is $\\boxed{ANSWER}$.")),
     Suite(name="gsm8k hashes", about='the same, "#### 18"', cases=_gsm8k("#### ANSWER")),
@@ -265,7 +267,7 @@ SUITES: tuple[Suite, ...] = (
     ),
     Suite(name="golds boxed", about="the same, the gold in a box", cases=_golds_against_themselves(boxed)),
     Suite(name="golds rewritten", about="the same value in another form", cases=_rewritten, most=600),
-    Suite(name="golds changed", about="a digit changed, or another problem's gold", cases=_changed, most=600),
+    Suite(name="golds changed", about="a digit changed, or another problem's gold", cases=_changed, most=500),
     Suite(name="cmath", about="Chinese closing sentences, half of them wrong", cases=_cmath),
     *(
         Suite(name=f"table: {name}", about=about, cases=_verdicts(name))
@@ -280,17 +282,20 @@ SUITES: tuple[Suite, ...] = (
         )
     ),
     Suite(
-        name="hostile", about="made to hang or exhaust; in a process of its own", cases=_hostile, most=50, hostile=True
+        name="hostile", about="made to hang or exhaust; in a process of its own", cases=_hostile, most=30, hostile=True
     ),
     Suite(name="payloads", about="code, if somebody evaluates answers", cases=_payloads, most=90, hostile=True),
 )
 
 
 def cases_of(suite: Suite, sources: Sources, most: int | None = None) -> list[Case]:
-    """The cases of a suite, in order; of more than `most`, or else than its own number, so many drawn at random."""
+    """The cases of a suite, in order; of more than `most`, or else than its own number, so many drawn at random.
+
+    Suites of equal length draw the same rows, so that layouts and presentations are compared on the same texts.
+    """
     cases = list(suite.cases(sources))
     count = most or suite.most
     if len(cases) <= count:
         return cases
-    chosen = sorted(sources.rng(suite.name).sample(range(len(cases)), count))
+    chosen = sorted(sources.rng("cases").sample(range(len(cases)), count))
     return [cases[index] for index in chosen]
