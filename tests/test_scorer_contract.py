@@ -5,6 +5,8 @@ import json
 import pickle
 import tempfile
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from markscheme.reward_models import RewardModel, RewardNetwork
 from markscheme.scoring import Outcome, Sample, Score, Scorer
 from markscheme.verifiers import (
     AnswerKind,
+    ChoiceVerifier,
     Conciseness,
     FormatVerifier,
     LengthPenalty,
@@ -34,6 +37,25 @@ def shortness(sample: Sample) -> float:
 
 def agrees(sample: Sample) -> bool | None:
     return None if sample.completion.startswith("?") else sample.gold in sample.completion  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class WithGold:
+    """A scorer that needs golds of another kind than the samples have."""
+
+    scorer: Scorer
+    gold: str
+
+    @property
+    def name(self) -> str:
+        return self.scorer.name
+
+    @property
+    def version(self) -> str:
+        return self.scorer.version
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        return self.scorer.score([replace(sample, gold=self.gold) for sample in samples])
 
 
 FOLDER = tempfile.TemporaryDirectory(prefix="markscheme-contract-")  # goes with this process
@@ -62,6 +84,8 @@ SCORERS: list[Scorer] = [
     LengthPenalty(max_tokens=100, buffer_tokens=50),
     Conciseness(target_tokens=20, limit_tokens=100),
     RepetitionPenalty(ngram=3),
+    WithGold(ChoiceVerifier(), "B"),
+    WithGold(ChoiceVerifier(lenient=True), "B"),
     FormatVerifier(),
     FormatVerifier(form=AnswerKind.TAG),
     FormatVerifier(form=AnswerKind.HASHES),

@@ -42,7 +42,8 @@ def holds(equation: Equation, moduli: Collection[int] = ()) -> bool | None:
         return None
     if any(a == b or _rounds_to(a, right, b, equation.approximate) for a, b in pairs):
         return True
-    if any(Fraction(number) == a for number in right.numbers if number[0] != "(" for a, _ in pairs):
+    carried = [] if right.bare else [Fraction(number) for number in right.numbers if number[0] != "("]
+    if any(a in carried for a, _ in pairs):
         return True if equation.goes_on else None  # 5 * 3 = 15 + 2 = 17: written on as it is worked out
     if equation.doubt or _is_converted(left, right):
         return None

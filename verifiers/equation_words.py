@@ -40,6 +40,7 @@ CHANGING = _ALTERING | _words(
     " triangle triangles 余 个半 打"
 )
 """Words behind an equation that may change its last number."""
+ARTICLES = _words("a an the this these those his her their its our my your")
 QUANTITIES = _words("number amount price cost value length width height base area rate speed time")
 """Words at the beginning of a bracket that is a factor and no remark: 4 (number of boxes)."""
 _SHORT = _words("up go me my us no do our its all ok oh")

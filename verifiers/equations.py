@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from markscheme.verifiers.equation_words import (
+    ARTICLES,
     CHANGING,
     JOINING,
     NOT_UNITS,
@@ -292,8 +293,10 @@ def _first_side(side: Side, items: Sequence[Item], before: Item, dangling: bool)
     if before.kind is Kind.CUT:
         if side.bare:
             return None
-        word = before.parts[-1].text
-        doubt = doubt or word in JOINING or (before.doubt and word not in STATING)
+        words = [word.text for word in before.parts]
+        while len(words) > 1 and words[-1] in ARTICLES:
+            words.pop()
+        doubt = doubt or words[-1] in JOINING or (before.doubt and words[-1] not in STATING)
     return replace(side, doubtful_start=doubt)
 
 
