@@ -282,7 +282,7 @@ SUITES: tuple[Suite, ...] = (
         )
     ),
     Suite(
-        name="hostile", about="made to hang or exhaust; in a process of its own", cases=_hostile, most=30, hostile=True
+        name="hostile", about="made to hang or exhaust; in a process of its own", cases=_hostile, most=25, hostile=True
     ),
     Suite(name="payloads", about="code, if somebody evaluates answers", cases=_payloads, most=90, hostile=True),
 )

@@ -22,10 +22,10 @@ Results = Mapping[str, Mapping[str, Figures]]
 
 def verdict_table(suites: Sequence[Suite], results: Results) -> Table | None:
     """Recall, false positives and speed, a block for each suite."""
-    table = _table("% accepted of right and of wrong answers, [95 % intervals]; wrong:right is their cost")
+    table = _table("% accepted of right and of wrong answers, [95 % intervals]; w:r is their cost, wrong to right")
     for name in ("suite", "right+wrong", "grader"):
         table.add_column(name, no_wrap=True)
-    measures = ("recall", "false positives", "unscored", "items/CPU-s", "ms p50", "p99", "max", "wrong:right")
+    measures = ("recall", "false positives", "unscored", "items/CPU-s", "ms p50", "p99", "max", "w:r")
     for name in measures:
         table.add_column(name, justify="right", no_wrap=True)
     for suite in suites:

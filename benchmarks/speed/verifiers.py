@@ -34,6 +34,7 @@ from markscheme.workers import WorkerError
 
 OURS, OURS_LENIENT = "markscheme", "markscheme-lenient"
 QUICK_MOST = 8
+SHOWN_CHARS = 400
 TABLE_WIDTH = 150
 
 
@@ -54,7 +55,7 @@ class Settings:
     seed: int = 0
     """Draws the cases; another seed draws others."""
     most: int | None = None
-    """Cases of a suite, if it has so many; by default each suite's own number, which keeps a run below six minutes."""
+    """Cases of a suite, if it has so many; by default each suite's own number, which keeps a run short."""
     cap_s: float = 6.0
     """A grader that has not answered an item by then is killed and started again. Most give up after 5 s themselves."""
     jobs: int = 1
@@ -269,9 +270,9 @@ def miss_lines(measurement: Measurement) -> list[str]:
                 "grader": grader,
                 "miss": one.miss,
                 "gold": one.case.gold,
-                "completion_tail": one.case.completion[-400:],
+                "completion_tail": one.case.completion[-SHOWN_CHARS:],
                 "ending": one.ending,
-                **one.shown,
+                **{name: value[:SHOWN_CHARS] if isinstance(value, str) else value for name, value in one.shown.items()},
                 "message": one.message,
                 "reason": one.case.reason,
                 "id": one.case.id,

@@ -71,9 +71,9 @@ class Timed:
 
 def _share_out(others_s: float, items: Sequence[dict[str, Any]]) -> None:
     """Adds the processor time of other processes to the items that waited for them."""
-    waited = [max(0.0, item["wall_s"] - item["cpu_s"]) for item in items]
-    for item, wait_s in zip(items, waited, strict=True):
-        item["cpu_s"] += others_s * wait_s / sum(waited) if others_s > 0 else 0.0
+    waited_s = [max(1e-9, item["wall_s"] - item["cpu_s"]) for item in items]
+    for item, wait_s in zip(items, waited_s, strict=True):
+        item["cpu_s"] += max(0.0, others_s) * wait_s / sum(waited_s)
 
 
 def own_cpu_s() -> float:

@@ -14,6 +14,7 @@ from markscheme.benchmarks.speed.graders import bare, boxed
 from markscheme.benchmarks.speed.measure import Judged, figures_of, judge
 from markscheme.benchmarks.speed.rewrites import REWRITES, canonical, rewritten, top_terms, with_another_digit
 from markscheme.benchmarks.speed.suites import SUITES, Case, Sources, cases_of
+from markscheme.benchmarks.speed.worker import _share_out
 from markscheme.workers import WorkerError
 
 VERDICTS = Path(__file__).parents[1] / "data" / "verdicts.jsonl"
@@ -145,6 +146,16 @@ def _install_grader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "        return [Score(value=float(right), outcome=Outcome.CORRECT if right else Outcome.INCORRECT)]\n"
     )
     monkeypatch.syspath_prepend(folder)
+
+
+def test_other_processes_cost_those_that_waited_for_them() -> None:
+    # one item waited 0.3 s of 0.4, the other worked all its time: the 0.2 s of a child are the first one's
+    items = [{"wall_s": 0.4, "cpu_s": 0.1}, {"wall_s": 0.5, "cpu_s": 0.5}]
+    _share_out(0.2, items)
+    assert [item["cpu_s"] for item in items] == pytest.approx([0.3, 0.5])
+    at_work = [{"wall_s": 0.1, "cpu_s": 0.1}]
+    _share_out(0.2, at_work)
+    assert at_work[0]["cpu_s"] == pytest.approx(0.3)
 
 
 def test_suites_without_data_have_right_and_wrong_answers(tmp_path: Path) -> None:
