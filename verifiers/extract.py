@@ -45,7 +45,19 @@ _SENTENCE_END = re.compile(
     r"[.!?](?=\s|$|[\"')*])|[。！；？]|\n|,?\s(?:because|since|so|which|where|when|after|as|I hope|based on|for the)\s"
     r"|,\s(?:and|but)\s(?=[a-z]{2,} [a-z]{2,})|<\||</|\s--?\s(?=[a-zA-Z])"
 )
-_NUMBER = re.compile(r"-?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?%?")
+_NUMBER = re.compile(
+    r"(?<![A-Za-z0-9_.])[-−]?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+|(?::[0-9]+)+|/[0-9]+)?%?"
+)
+_MONEY = re.compile(r"\$\d[^$]*(?:\s\$|\$(?=\s*\d))")
+"""Two dollars that are no formula, as in `$5 and $3` and `$5-$3`."""
+_CALCULATION = re.compile(r"<<[^<>]*>>")
+_GRADE = re.compile(r"\b(?:score|reward|grade|rating|confidence|label|verdict)\b[\"'*]*\s?[:=]\s?$", re.IGNORECASE)
+_SUPPOSITION = re.compile(r"\b(?:suppose|assume|assuming|impossible|contradict\w*)\b", re.IGNORECASE)
+_NOT = re.compile(r"not\b|n't\b")
+_OPERATOR = re.compile(r"(?:[+*/^×÷·√_]|[\^_]\{|\\(?:sqrt|d?frac)\{)\s*$|[a-z]\($")
+"""In front of a number: it is a part of a value."""
+_MOST_MENTIONS = 3
+"""Of one number in the last line: so many are a guess repeated."""
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _JOINING = re.compile(
     r"(?:[\s$,;、.*&]|\\[()\[\],; ]|\\q?quad|\\text|\\\\|[{}]|\b(?:and|or)\b|和|与|或|[-•*]"
@@ -456,27 +468,58 @@ def _is_value(answer: str) -> bool:
 
 
 def _from_last_line(text: str) -> Statement | None:
+    """Bold print that holds a value, else the last formula or number of the last line, else the line as a whole.
+
+    Several with nothing but commas between them are one list, as boxes are.
+    """
     text = text.rstrip()
     begin = max(text.rfind("\n") + 1, len(text) - _LONGEST_LINE_CHARS)
-    line = text[begin:]
-    kinds = ((_BOLD, AnswerKind.BOLD), (_SPAN, AnswerKind.FORMULA), (_NUMBER, AnswerKind.LAST_NUMBER))
-    for pattern, kind in kinds:
-        found = list(pattern.finditer(line))
-        if not found:
-            continue
-        last = found[-1]
-        answer = next((group for group in last.groups() if group), last[0]).strip(" .,")
-        before = line[found[-2].end() if len(found) > 1 else 0 : last.start()]
-        if len(found) > 1 and _HEDGE.search(before):
-            return None
-        if re.search(r"\bnot\b|n't\b", before):
-            return None
-        if kind is AnswerKind.BOLD and (
-            not any(map(str.isdigit, answer)) or read(answer[:MAX_ANSWER_CHARS]).node is None
-        ):
-            continue
-        return Statement(answer.rstrip(","), kind, begin + last.start(), begin + last.end())
-    return _whole_line(line, begin)
+    line = _CALCULATION.sub(lambda note: " " * len(note[0]), text[begin:])
+    if line.endswith(("?", "？")):
+        return None
+    bold = [Statement(match[1].strip(" .,"), AnswerKind.BOLD, *match.span()) for match in _BOLD.finditer(line)]
+    found = [statement for statement in bold if _is_value(statement.answer)] or list(_formulas_and_numbers(line))
+    if not found:
+        return _whole_line(line, begin)
+    last, before = found[-1], line[found[-2].end if len(found) > 1 else 0 : found[-1].start]
+    if any(words.search(before) for words in (_NOT, _OPERATOR, _GRADE)) or _SUPPOSITION.search(line):
+        return None
+    if len(found) > 1 and _HEDGE.search(before):
+        return None
+    if "=" not in line and [statement.answer for statement in found].count(last.answer) >= _MOST_MENTIONS:
+        return None
+    first = len(found) - 1
+    while first and _JOINING.fullmatch(line, found[first - 1].end, found[first].start):
+        first -= 1
+    answer = line[found[first].start : last.end] if found[first] is not last else last.answer
+    return Statement(answer, last.kind, begin + found[first].start, begin + last.end)
+
+
+def _formulas_and_numbers(line: str) -> Iterator[Statement]:
+    """In the order of the line, a number inside a formula left out."""
+    at, formula = 0, _formula(line, 0)
+    while True:
+        number = _NUMBER.search(line, at)
+        if formula and formula.start < at:
+            formula = _formula(line, at)
+        if formula and (number is None or formula.start <= number.start()):
+            found = formula
+        elif number:
+            found = Statement(number[0].rstrip(".,"), AnswerKind.LAST_NUMBER, *number.span())
+        else:
+            return
+        yield found
+        at = found.end
+
+
+def _formula(line: str, at: int) -> Statement | None:
+    """The first formula from there on; a pair of dollars that are money is none."""
+    while span := _SPAN.search(line, at):
+        if not _MONEY.match(line, span.start()):
+            answer = next(group for group in span.groups() if group)
+            return Statement(answer.strip(" .,"), AnswerKind.FORMULA, *span.span())
+        at = span.start() + 1
+    return None
 
 
 def _whole_line(line: str, begin: int) -> Statement | None:
