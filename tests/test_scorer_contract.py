@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from markscheme.compose import Cascade, Clip, Gate, LengthShaping, WeightedSum, as_scorer
+from markscheme.compose import Cascade, Clip, Gate, WeightedSum, as_scorer
 from markscheme.policy.make import make_model, make_tokenizer
 from markscheme.reward_models import RewardModel, RewardNetwork
 from markscheme.scoring import Outcome, Sample, Score, Scorer
@@ -87,7 +87,7 @@ SCORERS: list[Scorer] = [
     WithGold(ChoiceVerifier(), "B"),
     WithGold(ChoiceVerifier(lenient=True), "B"),
     FormatVerifier(),
-    FormatVerifier(form=AnswerKind.TAG),
+    FormatVerifier(form=AnswerKind.TAG, thought=True),
     FormatVerifier(form=AnswerKind.HASHES),
     as_scorer(shortness),
     as_scorer(agrees, name="agrees"),
@@ -95,7 +95,7 @@ SCORERS: list[Scorer] = [
     Gate(MATH, as_scorer(shortness), otherwise=-1.0),
     Cascade([as_scorer(agrees), MATH, NumericVerifier(lenient=True)]),
     Clip(as_scorer(shortness), low=0.1, high=0.5),
-    LengthShaping(MATH, max_tokens=100, buffer_tokens=50),
+    WeightedSum({"math": (MATH, 1.0), "length": (LengthPenalty(max_tokens=100, buffer_tokens=50), 1.0)}),
     reward_model(),
     WeightedSum({"nested": (Clip(Gate(NumericVerifier(), FormatVerifier()), low=0.0, high=0.5), 2.0)}),
 ]

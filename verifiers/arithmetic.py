@@ -1,6 +1,5 @@
 """Whether an equation of numbers holds, in exact arithmetic; None wherever a reader could see it either way."""
 
-import re
 from collections.abc import Collection
 from dataclasses import replace
 from fractions import Fraction
@@ -8,10 +7,11 @@ from itertools import product
 
 from markscheme.verifiers.equations import PERCENT_MARK, Equation, Side
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read
 from markscheme.verifiers.units import measure_of, unit_name
 
-_DECIMAL = re.compile(r"[0-9]*\.[0-9]+")
+_DECIMAL = compiled_later(r"[0-9]*\.[0-9]+")
 _FIGURES_OF_A_ROUNDED_NUMBER = 3
 """A decimal of so many figures may itself be rounded: 33.3, 0.167."""
 _MOST_DECIMALS = 6

@@ -21,6 +21,7 @@ from markscheme.verifiers.evaluate import OverLimitError
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
 from markscheme.verifiers.numeric_answers import only_number
 from markscheme.verifiers.parameters import equal_families, with_common_names
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import Reading, read, spelling, words_of
 from markscheme.verifiers.relations import named_value
 from markscheme.verifiers.scalars import in_lowest_terms, is_plain_number, rounds_to
@@ -31,19 +32,19 @@ from markscheme.workers import WorkerPool, WorkerStatus
 SYMBOLIC_MEMORY_MB = 2_048
 """Address space of a worker of the symbolic tier. Python with sympy takes 300 of it."""
 
-_MATHEMATICS = re.compile(r"\\(?!text|mbox|mathrm|textbf|textit| |,|;|quad)[a-zA-Z]+|[=<>^+*/_|]|-[0-9]")
-_TEXT_MARKS = re.compile(r"\\(?:text\w*|mbox|math(?:rm|bf|it|sf)|boldsymbol|operatorname)\s*\{|[{}]|\\[ ,;:!]")
-_DOUBT = re.compile(
+_MATHEMATICS = compiled_later(r"\\(?!text|mbox|mathrm|textbf|textit| |,|;|quad)[a-zA-Z]+|[=<>^+*/_|]|-[0-9]")
+_TEXT_MARKS = compiled_later(r"\\(?:text\w*|mbox|math(?:rm|bf|it|sf)|boldsymbol|operatorname)\s*\{|[{}]|\\[ ,;:!]")
+_DOUBT = compiled_later(
     r"\b(?:not|no|never|or|either|neither|maybe|perhaps|might|could|if|at least|at most|more|less|fewer|between|than"
     r"|unless|unknown|un\w+ined|except)\b|n't|[?<>=]",
     re.IGNORECASE,
 )
 """Words around a number that make it something else than a statement of that number."""
-_PLAIN_SENTENCE = re.compile(r"(?:\\text\{)?[a-zA-Z ,']*[$]?[0-9][0-9,.]*[$]?(?:\s[a-zA-Z ,']*)?\.?\}?")
-_COMMAND = re.compile(r"\\[a-zA-Z]+")
-_FIRST_WORD = re.compile(r"([a-z]+)[,.;:!]")
-_DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)")
-_UNSPACED = re.compile(r"\s|\\left|\\right|\\[,;!: ]|\\displaystyle|[${}]|\\cdot|\\times|\*")
+_PLAIN_SENTENCE = compiled_later(r"(?:\\text\{)?[a-zA-Z ,']*[$]?[0-9][0-9,.]*[$]?(?:\s[a-zA-Z ,']*)?\.?\}?")
+_COMMAND = compiled_later(r"\\[a-zA-Z]+")
+_FIRST_WORD = compiled_later(r"([a-z]+)[,.;:!]")
+_DECIMAL_COMMA = compiled_later(r"(-?[0-9]+),([0-9]+)")
+_UNSPACED = compiled_later(r"\s|\\left|\\right|\\[,;!: ]|\\displaystyle|[${}]|\\cdot|\\times|\*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 import re
 
+from markscheme.verifiers.patterns import compiled_later
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -46,43 +48,43 @@ QUANTITIES = _words("number amount price cost value length width height base are
 _SHORT = _words("up go me my us no do our its all ok oh")
 KNOWN_WORDS = _SHORT | NOT_UNITS | STATING | JOINING | CHANGING | PERCENT_WORDS
 
-_SUPPOSED = re.compile(
+_SUPPOSED = compiled_later(
     r"\b(?:suppose|assume|assuming|guess|whether|claim|would|instead of|mistake|incorrect|incorrectly|wrong|not|cannot"
     r"|isn't|doesn't|never|digits?)\b|假设|如果",
     re.IGNORECASE,
 )
 """In the sentence in front of an equation."""
-_TESTED = re.compile(
+_TESTED = compiled_later(
     r"\b(?:try|trying|tried|check|checking|verify|verifying|test|testing|valid|satisfy|satisfies|holds|true)\b|检验|验证",
     re.IGNORECASE,
 )
 """Somewhat further in front of it."""
-_DIVIDED = re.compile(r"\b(?:remainder|quotient)\b|余", re.IGNORECASE)
-_REFUTED = re.compile(
+_DIVIDED = compiled_later(r"\b(?:remainder|quotient)\b|余", re.IGNORECASE)
+_REFUTED = compiled_later(
     r"\b(?:contradiction|contradicts|contradictory|false|impossible|invalid|extraneous|no solutions?"
     r"|not (?:a )?(?:valid|true|equal|possible|solution|hold)"
     r"|(?:doesn't|does not|don't|do not) (?:work|hold|satisfy|equal|match))\b|\\neq?\b|[≠✗❌]|矛盾|不成立",
     re.IGNORECASE,
 )
 """Behind it."""
-_TURNED = re.compile(
+_TURNED = compiled_later(
     r"\b(?:not|n't|doesn't|isn't|cannot|incorrect|wrong|mistake|error|remainder|remaining|round|rounded|rounding"
     r"|approximately|left over|leftover|modulo|mod|digits?)\b|[?？]|\\pmod|\\equiv|错误|不|余|约",
     re.IGNORECASE,
 )
 """In the rest of its sentence."""
-_SENTENCE_END = re.compile(r"[.!。！\n](?=\s|$)")
-_MODULUS = re.compile(
+_SENTENCE_END = compiled_later(r"[.!。！\n](?=\s|$)")
+_MODULUS = compiled_later(
     r"(?:\bmod(?:ulo|ulus)?|\\[pb]?mod)\s{0,3}[{$(\\]{0,3}\s?([0-9]{1,6})|\b(?:units?|ones|last|final) (two )?digits?",
     re.IGNORECASE,
 )
 _MOST_MODULI = 20
-_BASES = re.compile(
+_BASES = compiled_later(
     r"\bin (?:\w+ )?bases?\b|\bbase[- ]?[0-9]+ (?:number|representation|expansion|system)"
     r"|\b(?:binary|octal|hexadecimal)\b",
     re.IGNORECASE,
 )
-_OWN_OPERATION = re.compile(
+_OWN_OPERATION = compiled_later(
     r"\b(?:operation|operator)s?\b|\(?\b[a-zA-Z]\b\)?[\s$]{0,3}(?:\*|x|\\times|\\cdot|\\star|\\ast)[\s$]{0,3}"
     r"\(?\b[a-zA-Z]\b\)?[\s$]{0,3}="
 )

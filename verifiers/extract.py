@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_BOX_CHARS, MAX_COMPLETION_CHARS, MAX_JOINED_BOXES
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read, unwrap
 
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BOX_START = re.compile(r"(?:\\|\\begin|\\f)boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])|\\beginboxed")
-_BOX_WITHOUT_BRACES = re.compile(r"\s*([^\s${}\\]+)")
-_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
-_ANSWER_WORD = re.compile(r"answer", re.IGNORECASE)
-_ANSWER_IS = re.compile(
+_BRACE = compiled_later(r"\\.|[{}]", re.DOTALL)
+_BOX_START = compiled_later(r"(?:\\|\\begin|\\f)boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])|\\beginboxed")
+_BOX_WITHOUT_BRACES = compiled_later(r"\s*([^\s${}\\]+)")
+_TAG = compiled_later(r"<(/?)answer>", re.IGNORECASE)
+_ANSWER_WORD = compiled_later(r"answer", re.IGNORECASE)
+_ANSWER_IS = compiled_later(
     r"answers?(?P<bold>[*_]{0,3})\s?(?:to (?:the|this|our) (?:question|problem) |for (?:the|this) (?:question|problem) "
     r"|in \w{1,12} )?"
     r"(?:(?:is|are|was|would be|will be|must be|should be|comes out to|equals)(?![a-zA-Z])[*_]{0,3}\s?:?"
@@ -26,55 +27,55 @@ _ANSWER_IS = re.compile(
     r"|(?=[*_#]{0,3}:?[*_]{0,3}\s*\n)|\s(?=\$|\\\(|\\\[))",
     re.IGNORECASE,
 )
-_CHINESE_ANSWER = re.compile(
+_CHINESE_ANSWER = compiled_later(
     r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对])"
 )
-_FINAL_IS = re.compile(
+_FINAL_IS = compiled_later(
     r"[Ff]inal (?:result|value|solution|total|amount|count|number)(?:\s(?:is|was|will be)(?![a-zA-Z])|\s?[:=])"
 )
-_ANSWER_LINE = re.compile(r"[*_# ]*(?:A|Ans|Answer)\s?[*_]{0,2}\s?[:：.]\s?[*_]{0,2}", re.IGNORECASE)
-_ADVERB = re.compile(
+_ANSWER_LINE = compiled_later(r"[*_# ]*(?:A|Ans|Answer)\s?[*_]{0,2}\s?[:：.]\s?[*_]{0,2}", re.IGNORECASE)
+_ADVERB = compiled_later(
     r"\s*(?:therefore|thus|hence|simply|just|then|also|indeed|clearly|now|equal to|option|choice|given by|found to be"
     r"|only|actually|finally|obviously|that|about|approximately|roughly|exactly)(?![a-zA-Z])[,:]?\s*|\s*[:：,]\s*",
     re.IGNORECASE,
 )
-_SPAN = re.compile(
+_SPAN = compiled_later(
     r"\$\$((?:[^$\\]|\\.)+)\$\$|\$((?:[^$\\]|\\.)+)\$|\\\(((?:[^\\]|\\[^)])+)\\\)|\\\[((?:[^\\]|\\[^\]])+)\\\]"
 )
-_SENTENCE_END = re.compile(
+_SENTENCE_END = compiled_later(
     r"[.!?](?=\s|$|[\"')*])|[。！；？]|\n|,?\s(?:because|since|so|which|where|when|after|as|I hope|based on|for the)\s"
     r"|,\s(?:and|but)\s(?=[a-z]{2,} [a-z]{2,})|<\||</|\s--?\s(?=[a-zA-Z])"
 )
-_NUMBER = re.compile(
+_NUMBER = compiled_later(
     r"(?<![A-Za-z0-9_.])[-−]?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+|(?::[0-9]+)+|/[0-9]+)?%?"
 )
-_MONEY = re.compile(r"\$\d[^$]*(?:\s\$|\$(?=\s*\d))")
+_MONEY = compiled_later(r"\$\d[^$]*(?:\s\$|\$(?=\s*\d))")
 """Two dollars that are no formula, as in `$5 and $3` and `$5-$3`."""
-_CALCULATION = re.compile(r"<<[^<>]*>>")
-_GRADE = re.compile(r"\b(?:score|reward|grade|rating|confidence|label|verdict)\b[\"'*]*\s?[:=]\s?$", re.IGNORECASE)
-_SUPPOSITION = re.compile(r"\b(?:suppose|assume|assuming|impossible|contradict\w*)\b", re.IGNORECASE)
-_NOT = re.compile(r"not\b|n't\b")
-_OPERATOR = re.compile(r"(?:[+*/^×÷·√_]|[\^_]\{|\\(?:sqrt|d?frac)\{)\s*$|[a-z]\($")
+_CALCULATION = compiled_later(r"<<[^<>]*>>")
+_GRADE = compiled_later(r"\b(?:score|reward|grade|rating|confidence|label|verdict)\b[\"'*]*\s?[:=]\s?$", re.IGNORECASE)
+_SUPPOSITION = compiled_later(r"\b(?:suppose|assume|assuming|impossible|contradict\w*)\b", re.IGNORECASE)
+_NOT = compiled_later(r"not\b|n't\b")
+_OPERATOR = compiled_later(r"(?:[+*/^×÷·√_]|[\^_]\{|\\(?:sqrt|d?frac)\{)\s*$|[a-z]\($")
 """In front of a number: it is a part of a value."""
 _MOST_MENTIONS = 3
 """Of one number in the last line: so many are a guess repeated."""
-_BOLD = re.compile(r"\*\*([^*]+)\*\*")
-_JOINING = re.compile(
+_BOLD = compiled_later(r"\*\*([^*]+)\*\*")
+_JOINING = compiled_later(
     r"(?:[\s$,;、.*&]|\\[()\[\],; ]|\\q?quad|\\text|\\\\|[{}]|\b(?:and|or)\b|和|与|或|[-•*]"
     r"|\(?[a-z0-9]\)|\b[0-9]{1,3}\.)*"
 )
-_LISTED = re.compile(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
-_CORRECTION = re.compile(
+_LISTED = compiled_later(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
+_CORRECTION = compiled_later(
     r"\b(?:no|wait|actually|correct(?:ion|ed)?|instead|sorry|rather|mistake|should be|so|hence|thus|therefore|then"
     r"|gives?|giving|implies|now|finally)\b|\\implies|\\Rightarrow|→|⇒|=",
     re.IGNORECASE,
 )
-_HEDGE = re.compile(
+_HEDGE = compiled_later(
     r"\b(?:or|maybe|perhaps|possibly|either|probably|alternatively|might|could|not|isn't|neither)\b|或", re.IGNORECASE
 )
-_DOUBT = re.compile(r"\b(?:maybe|perhaps|possibly|either|probably|alternatively|might|could)\b", re.IGNORECASE)
-_DENIED = re.compile(r"\bnot\b|n't\b|\bor\b|\beither\b|\bmaybe\b|\bif\b", re.IGNORECASE)
-_NEGATION = re.compile(
+_DOUBT = compiled_later(r"\b(?:maybe|perhaps|possibly|either|probably|alternatively|might|could)\b", re.IGNORECASE)
+_DENIED = compiled_later(r"\bnot\b|n't\b|\bor\b|\beither\b|\bmaybe\b|\bif\b", re.IGNORECASE)
+_NEGATION = compiled_later(
     r"\s*(?:\\text\{)?\s*(?:(?:definitely|certainly|clearly|probably|surely)\s)?(?:not\b|n't\b|isn't\b|neither\s+\S|never\b|不是|不)",
     re.IGNORECASE,
 )
@@ -82,21 +83,21 @@ _LONGEST_SENTENCE_CHARS = 400
 _TAIL_CHARS = 8_000
 _LONGEST_GAP_CHARS = 200
 _LONGEST_LINE_CHARS = 4_000
-_END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
-_COMMENT_LINE = re.compile(r"^[ \t]*%.*$", re.MULTILINE)
-_NAME_BEFORE = re.compile(r"[a-zA-Z]\w{0,5}\s?=\s?")
+_END_OF_TURN = compiled_later(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
+_COMMENT_LINE = compiled_later(r"^[ \t]*%.*$", re.MULTILINE)
+_NAME_BEFORE = compiled_later(r"[a-zA-Z]\w{0,5}\s?=\s?")
 _MOST_BOXES_IN_A_ROW = 6
 _MOST_REPEATS = 12
 _LONGEST_KEY_CHARS = 24
 _SHORT_GAP_CHARS = 60
-_SUPPOSED = re.compile(
+_SUPPOSED = compiled_later(
     r"(?:\b(?:suppose|assume|assuming|imagine|if|unless|whether|claims|claimed|says|said|thinks|thought|guesses|guessed"
     r"|doubt|wrote|writes)(?:\s(?:that|then))?|(?:not|n't|cannot|never) (?:\w+ ){0,2}?(?:that|sure|say|think|believe))"
     r"[:,]?\s?[\"'“]?\s?(?:(?:the|our|my|your|his|her|their|this)\s)?(?:(?:final|correct|right|true)\s)?$",
     re.IGNORECASE,
 )
 """In front of "answer is": not a statement of one's own."""
-_PARAGRAPHS_GAP = re.compile(r"[.!?。]\s+[^\W\d_]")
+_PARAGRAPHS_GAP = compiled_later(r"[.!?。]\s+[^\W\d_]")
 """Between two boxes: the end of a sentence and the beginning of another."""
 
 

@@ -7,9 +7,10 @@ from markscheme.scoring import GoldError, Sample
 from markscheme.verifiers.evaluate import exact
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
 from markscheme.verifiers.numeric_answers import only_number
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read, unwrap
 
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BRACE = compiled_later(r"\\.|[{}]", re.DOTALL)
 
 
 def golds_of(sample: Sample, *, numeric: bool = False) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ is best earned by saying nothing: put it behind a verifier, `Gate(MathVerifier()
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markscheme.compose import soft_overlong_penalty
 from markscheme.scoring import Outcome, Sample, Score
 
 _VERSION = "1"
@@ -50,7 +49,7 @@ class LengthPenalty:
         if tokens is None:
             return _NO_LENGTH
         return Score(
-            value=soft_overlong_penalty(tokens, self.max_tokens, self.buffer_tokens),
+            value=-min(max(tokens - (self.max_tokens - self.buffer_tokens), 0) / self.buffer_tokens, 1.0) or 0.0,
             outcome=Outcome.RATED,
             evidence={"completion_tokens": tokens},
         )

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from markscheme.verifiers.extract import extract, readable
+from markscheme.verifiers.patterns import compiled_later
 
 _PIECE_CHARS = 80
 """Behind an announcement, where its letter stands."""
 _THOUGHT_ENDS = ("</think>", "</thinking>", "<|begin_of_solution|>")
-_DRESS = re.compile(
+_DRESS = compiled_later(
     r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathsf|mbox|boxed|fbox|bf|rm)(?![a-zA-Z])"
     r"|\\[()\[\] ,;!]|[{}$*_`~\"“”]"
 )
-_PREFIX = re.compile(
+_PREFIX = compiled_later(
     r"\s*(?:(?:the\s)?(?:correct\s|right\s|final\s)?(?:option|choice|answer|letter|alternative)(?:\sis)?[:：]?\s?"
     r"|(?:just|simply|clearly|definitely|probably|likely|therefore|thus|hence|so|indeed|选项|选)[,，]?\s?){0,2}",
     re.IGNORECASE,
@@ -28,7 +29,7 @@ _IS = (
     rf"{_BOLD}\s?(?:is|was|would be|must be|should be|has to be)?{_BOLD}\s?[:：=]?{_BOLD}\s?"
     r"(?:therefore|thus|then|clearly|simply|indeed|still)?,?\s?"
 )
-_DOUBT = re.compile(
+_DOUBT = compiled_later(
     r"(?:\b(?:if|whether|suppose|assume|unless|not|never|doubt|says|said|claims|claimed|thinks|thought|guesses|guessed|why)\b"
     r"|n['’]t\b|[不没未如若])[^,.!?，。！？\n]{0,50}$",
     re.IGNORECASE,
@@ -54,11 +55,11 @@ _CONFIRMING = (
     rf"(?:correct|right|best|final\sanswer|answer)(?![a-z])|{_MARK}(?:是)?正确"
 )
 """Behind a letter too."""
-_NOUN = re.compile(r"\b(?:option|choice|answer|alternative)s?\s|选项", re.IGNORECASE)
-_JOINING = re.compile(
+_NOUN = compiled_later(r"\b(?:option|choice|answer|alternative)s?\s|选项", re.IGNORECASE)
+_JOINING = compiled_later(
     r"[\s,.;)\]]{0,4}(?:\b(?:or|and)\b|[/&,、或和与]|以及|或者)\s?(?:also\s|maybe\s|perhaps\s|possibly\s)?(?:option\s|choice\s)?"
 )
-_PROSE = re.compile(r"\s+(?!(?:is|because|since|as|for|with|which|and|or|so|given|based|but)\b)[a-z]")
+_PROSE = compiled_later(r"\s+(?!(?:is|because|since|as|for|with|which|and|or|so|given|based|but)\b)[a-z]")
 """Behind A or I: it is a word of a sentence."""
 
 

@@ -3,6 +3,8 @@
 import re
 from fractions import Fraction
 
+from markscheme.verifiers.patterns import compiled_later
+
 _SMALL = {
     word: number
     for number, word in enumerate(
@@ -18,8 +20,8 @@ _ORDINALS = {
 _CHINESE_DIGITS = {character: number for number, character in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _CHINESE_TENS = {"十": 10, "百": 100, "千": 1000, "万": 10_000}
 _CHINESE_NUMBER = "[零一二三四五六七八九两〇十百千万]+"
-_FRACTION = re.compile(rf"({_CHINESE_NUMBER}|[0-9.]+)分之({_CHINESE_NUMBER}|[0-9.]+)")
-_MIXED = re.compile(rf"({_CHINESE_NUMBER}|[0-9]+)又({_CHINESE_NUMBER}|[0-9]+)分之({_CHINESE_NUMBER}|[0-9]+)")
+_FRACTION = compiled_later(rf"({_CHINESE_NUMBER}|[0-9.]+)分之({_CHINESE_NUMBER}|[0-9.]+)")
+_MIXED = compiled_later(rf"({_CHINESE_NUMBER}|[0-9]+)又({_CHINESE_NUMBER}|[0-9]+)分之({_CHINESE_NUMBER}|[0-9]+)")
 
 
 def number_of_words(text: str) -> int | None:

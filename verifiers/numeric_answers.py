@@ -1,21 +1,20 @@
 """The number of an answer that has words around it."""
 
-import re
-
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read
 
-_NUMERAL = re.compile(
+_NUMERAL = compiled_later(
     r"-?\s?\\?[$¥￥€£]?\s?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:\s?/\s?[0-9]+)?(?:\s?\\?[%％])?|-?\.[0-9]+"
     r"|[0-9一二三四五六七八九十百]+分之[0-9一二三四五六七八九十百.]+"
 )
-_WORDS_AND_NUMBER = re.compile(
+_WORDS_AND_NUMBER = compiled_later(
     r"(?:[\w\s.,'’%$¥￥€£/:：°²³!*-]|\\[a-zA-Z]+\s?\{|\\[a-zA-Z ,;!%$]|[{}^]|[、，。；！（）])*"
 )
 """Words around a number, and no signs of code: brackets, quotes, operators."""
-_CURRENCY = re.compile(r"\s?\\?[$¥￥€£]\s?")
-_CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
-_FRACTION = re.compile(r"-?\s?(?:[0-9]+\s?)?\\[dtc]?frac\s?(?:\{[0-9.]+\}|[0-9])\s?(?:\{[0-9.]+\}|[0-9])")
+_CURRENCY = compiled_later(r"\s?\\?[$¥￥€£]\s?")
+_CALCULATOR_MARK = compiled_later(r"<<[^<>]*>>")
+_FRACTION = compiled_later(r"-?\s?(?:[0-9]+\s?)?\\[dtc]?frac\s?(?:\{[0-9.]+\}|[0-9])\s?(?:\{[0-9.]+\}|[0-9])")
 
 
 def only_number(answer: str) -> str:

@@ -10,12 +10,13 @@ from fractions import Fraction
 
 from markscheme.verifiers.evaluate import NoValueError, evaluate, symbols_of
 from markscheme.verifiers.floating import Floating
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.relations import named_value
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values
 from markscheme.verifiers.tree import Function, Items, Node, Number, Product, Relation, Sum, Symbol
 
-_TEXT = re.compile(r"\\(?:text|mbox|textrm|mathrm|textnormal)\s*\{([^{}]*)\}")
+_TEXT = compiled_later(r"\\(?:text|mbox|textrm|mathrm|textnormal)\s*\{([^{}]*)\}")
 _SET = r"\\(?:mathbb|mathbf|Bbb|mathrm)\s*\{?\s*(?P<set>[ZRNQC])\s*\}?(?:\^\{?[+*-]\}?|_\{?[^{}]{1,6}\}?)?"
 _KIND = (
     r"(?P<kind>(?:arbitrary |fixed |any )*(?:real |rational |positive |nonnegative |non-negative |natural |nonzero )*"
@@ -24,7 +25,7 @@ _KIND = (
 _FOR = r"(?:[,;]|\\quad|\\qquad|\\,|\s)*\s*\(?\s*(?:where|with|for|and|as)?\s*(?:any|all|some|every|each|an?)?\s*"
 _NAME = r"\$?(?<![a-zA-Z])(?P<name>[a-zA-Z](?:\s*,\s*[a-zA-Z])*)\$?"
 _CLAUSES = tuple(
-    re.compile(pattern)
+    compiled_later(pattern)
     for pattern in (
         rf"{_FOR}{_NAME}\s*\\in\s*{_SET}\s*(?:is an? (?:arbitrary |real |fixed )*\w+)?\)?\s*\.?$",
         rf"(?:[,;]|\\quad|\\,|\s)\s*\(?(?:where|with|for|and)?\s*{_NAME}\s+"
@@ -32,27 +33,27 @@ _CLAUSES = tuple(
         rf"(?:[,;]|\\quad|\\,|\s)\s*\(?(?:where|with|for|and)\s+(?:an?|any|all|some|every|each)?\s*{_KIND}\s+{_NAME}\)?\.?$",
     )
 )
-_ALL = re.compile(rf"^(?:all|any|the)\s+{_KIND}\s+(?P<rest>\$?[a-zA-Z]\W.*)$")
-_ASIDE = re.compile(
+_ALL = compiled_later(rf"^(?:all|any|the)\s+{_KIND}\s+(?P<rest>\$?[a-zA-Z]\W.*)$")
+_ASIDE = compiled_later(
     r"\s*[,;(]\s*(?:which is |this is |it is )?(?:attained|achieved|reached|obtained|with equality|and equality)\b.*$",
     re.DOTALL,
 )
-_MAY_HAVE_A_CLAUSE = re.compile(
+_MAY_HAVE_A_CLAUSE = compiled_later(
     r"\\in(?![a-z])|integer|real|constant|number|parameter|ttained|quality|\b(?:where|with|for|if|when|provided)\b"
     r"|(?:quad|\s|\\,)\s*\([^()]*(?:\\[gln]e|<|>)"
 )
-_BUILT = re.compile(rf"^\\\{{(.*?)(?:\\mid|\\colon|\||:)\s*([a-zA-Z]\s*\\in\s*{_SET})\s*\\\}}$")
-_SUCH_THAT = re.compile(
+_BUILT = compiled_later(rf"^\\\{{(.*?)(?:\\mid|\\colon|\||:)\s*([a-zA-Z]\s*\\in\s*{_SET})\s*\\\}}$")
+_SUCH_THAT = compiled_later(
     r"^(?:all|any|every)\s+(?:real |positive |rational |values of )*(?:numbers?|integers?)?\s*"
     r"\$?(?P<name>[a-zA-Z])\$?\s+"
     r"(?:with|such that|satisfying|for which)\s+(?P<rest>.*)$"
 )
-_FOR_ALL = re.compile(r"\s*,?\s*\bfor (?:all|every|each|any)\b.*$")
-_CONDITION_WORD = re.compile(
+_FOR_ALL = compiled_later(r"\s*,?\s*\bfor (?:all|every|each|any)\b.*$")
+_CONDITION_WORD = compiled_later(
     r"\s*[,;]?\s*(?:\\quad|\\,)?\s*\b(?:where|with|for|if|when|provided(?: that)?)"
     r"\s+(?=[a-zA-Z]\s*(?:\\[gln]e|[<>]))"
 )
-_CONDITION_IN_BRACKETS = re.compile(
+_CONDITION_IN_BRACKETS = compiled_later(
     r"(?:\\q?quad|\\,|\s)\s*\(([^()]*(?:\\(?:ge|le|ne|geq|leq|neq|geqslant|leqslant)(?![a-z])|<|>)[^()]*)\)$"
 )
 

@@ -14,6 +14,7 @@ from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_NUMBER_CHARS
 from markscheme.verifiers.number_words import chinese_number, number_of_words, with_chinese_fractions
 from markscheme.verifiers.parameters import split_clauses
 from markscheme.verifiers.parse import parse
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.tokens import (
     HiddenError,
     ManyItemsError,
@@ -25,60 +26,60 @@ from markscheme.verifiers.tokens import (
 )
 from markscheme.verifiers.tree import Constant, Node, Number
 
-_DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-zA-Z]{2})")
+_DOUBLED_BACKSLASH = compiled_later(r"\\\\(?=[a-zA-Z]{2})")
 """Of text that was escaped once too often."""
-_PLAIN_NUMBER = re.compile(r"(-?)\s*\\?\$?\s*(-?)([1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]+)?\.?")
-_WRAPPING = re.compile(
+_PLAIN_NUMBER = compiled_later(r"(-?)\s*\\?\$?\s*(-?)([1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]+)?\.?")
+_WRAPPING = compiled_later(
     r"\$\$(?P<a>[^$]*)\$\$|\$(?P<b>[^$]*)\$|\\\((?P<c>(?:[^\\]|\\[^)])*)\\\)|\\\[(?P<d>(?:[^\\]|\\[^\]])*)\\\]"
     r"|\*\*(?P<e>[^*]*)\*\*|\\(?:boxed|fbox)\s*\{(?P<f>[^{}]*(?:\{[^{}]*(?:\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}[^{}]*)*\}[^{}]*)*)\}"
     r"|`(?P<g>[^`]*)`"
 )
-_CLOCK = re.compile(
+_CLOCK = compiled_later(
     r"(?:\\text\{)?\s*0?([0-9]{1,2})(?::([0-9]{2}))?(?::([0-9]{2}))?\s*(?:\\?[,;~ ]\s*)?"
     r"(?:\\(?:text|mathrm|textrm|mbox)\s*\{\s*)?"
     r"(?:([ap])\.?\s?m\.?|o'clock|noon)?\s*\}?\.?",
     re.IGNORECASE,
 )
-_CHOICE = re.compile(
+_CHOICE = compiled_later(
     r"(?:\\(?:text|textbf|mathrm|mathbf|textrm|mbox|bf|rm)(?![a-zA-Z])\s*\{?\s*)?(?:option|choice|answer)?\s*"
     r"(?:\(\s*([A-J])\s*\)|([A-J])(?:\s*[).]|:(?=\s))(?![0-9])|\[([A-J])\]|([A-J])(?![a-zA-Z]))\s*\}?\s*[.:,)]?\s*(?:\\\s)?(.*)",
     re.DOTALL | re.IGNORECASE,
 )
-_SAYS_CHOICE = re.compile(r"option|choice|answer", re.IGNORECASE)
-_INTRODUCTION = re.compile(
+_SAYS_CHOICE = compiled_later(r"option|choice|answer", re.IGNORECASE)
+_INTRODUCTION = compiled_later(
     r"\\(?:text[a-z]*|mbox|mathrm)\s*\{[a-zA-Z' ]*(?:\b(?:is|are|equals|value|point|points|probability|answer|so|thus"
     r"|therefore|hence|total|sum|area|maximum|minimum|interval|ratio)|:)\s*\}\s*(?=\S)",
     re.IGNORECASE,
 )
-_NO_INTRODUCTION = re.compile(r"\b(?:not|no|or|never|least|most|than|except|if|between|maybe)\b|n't", re.IGNORECASE)
-_OTHER_CHOICE = re.compile(r"\(\s*[A-Ja-j]\s*\)|(?:^|\bor\b|\band\b|[,/&])\s*\(?[A-J]\)?\s*\.?$")
-_TEXT_MARKS = re.compile(
+_NO_INTRODUCTION = compiled_later(r"\b(?:not|no|or|never|least|most|than|except|if|between|maybe)\b|n't", re.IGNORECASE)
+_OTHER_CHOICE = compiled_later(r"\(\s*[A-Ja-j]\s*\)|(?:^|\bor\b|\band\b|[,/&])\s*\(?[A-J]\)?\s*\.?$")
+_TEXT_MARKS = compiled_later(
     r"\\(?:text[a-z]*|math(?:rm|bf|it|sf|tt)|mbox|hbox|operatorname|boldsymbol|bm|emph)\s*\{|[{}$]|\\[ ,;:!]|~|\*\*"
 )
 _MONTHS = (
     *("january", "february", "march", "april", "may ", "june", "july"),
     *("august", "september", "october", "november", "december"),
 )
-_ORDINAL = re.compile(r"(?<=[0-9])()(?:st|nd|rd|th)\b")
-_PARTS = re.compile(r",|;|&|\band\b")
-_WORD = re.compile(r"[a-z0-9]+|[^\x00-\x7f\s]+")
+_ORDINAL = compiled_later(r"(?<=[0-9])()(?:st|nd|rd|th)\b")
+_PARTS = compiled_later(r",|;|&|\band\b")
+_WORD = compiled_later(r"[a-z0-9]+|[^\x00-\x7f\s]+")
 _ARTICLES = frozenset({"a", "an", "the", "is", "are", "it"})
-_FILLER = re.compile(
+_FILLER = compiled_later(
     r"^(?:(?:\\text\s*\{\s*)?(?:so |thus |therefore,? |hence )?(?:the|my|our) (?:final |correct )?answer"
     r" (?:is|=):?\s*\}?|about|approximately|approx\.?|around|exactly|only|a total of|roughly"
     r"|约|大约|共|共有|一共|是|为|有)\s*",
     re.IGNORECASE,
 )
-_SPACING = re.compile(r"\s*\\[!,;: ]\s*|~")
-_LETTERED_BASE = re.compile(r"\(?(?:\\(?:text|mathrm)\{)?([0-9]*[A-Z][0-9A-Z]*)\}?\)?_\{?\(?([0-9]{2})\)?\}?")
-_BASE_WORDS = re.compile(
+_SPACING = compiled_later(r"\s*\\[!,;: ]\s*|~")
+_LETTERED_BASE = compiled_later(r"\(?(?:\\(?:text|mathrm)\{)?([0-9]*[A-Z][0-9A-Z]*)\}?\)?_\{?\(?([0-9]{2})\)?\}?")
+_BASE_WORDS = compiled_later(
     r"^([0-9A-Fa-f]+)\s*(?:\\?,?\s*(?:\\text\{\s*)?\(?(?:in\s+)?base[ -]([0-9]{1,2}|[a-z]+)\)?\s*\}?)$"
 )
 _EMPTY_SET = frozenset(
     {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "no real roots", "null set",
      "no values", "there are no solutions", "no such number exists"}
 )  # fmt: skip
-_NO_SOLUTION = re.compile(
+_NO_SOLUTION = compiled_later(
     r"(?:there |has |have |equation |are |exist |exists )*no (?:real |integer |such |positive |possible )*"
     r"(?:solutions?|roots?|values?)(?: exists?)?"
 )

@@ -1,17 +1,17 @@
 """How much of a completion was said before, word for word. Needs no gold."""
 
 import math
-import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from markscheme.scoring import Outcome, Sample, Score
 from markscheme.verifiers.limits import MAX_COMPLETION_CHARS
+from markscheme.verifiers.patterns import compiled_later
 
 _VERSION = "1"
 """Raise it with any change that can change a value."""
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]{{1,20}}|[^\w\s]|_")
+_WORD = compiled_later(rf"[{_CJK}]|[^\W_{_CJK}]{{1,20}}|[^\w\s]|_")
 """Letters and digits in a row, in pieces of 20 so that a text without spaces has words too; one character of Chinese,
 Japanese or Korean; any other visible character."""
 

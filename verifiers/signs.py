@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from markscheme.verifiers.equation_words import KNOWN_WORDS
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.units import unit_name
 
 
@@ -106,21 +107,21 @@ _OPERATORS = {
     "–": "-", "—": "-", "∕": "/", "⁄": "/", "＋": "+",
 }  # fmt: skip
 _BRACKETS = {"（": "(", "）": ")"}
-_LIST_MARK = re.compile(r"[ \t]*(?:(?:[-*•>#]+|\(?[0-9]{1,2}[.)]|\([a-z]\))[ \t]+)+(?=\S)")
-_TABLE_ROW = re.compile(r"[ \t]*\|")
-_POWER_STARS = re.compile(r"\*\*(?=\s?[0-9(.])")
-_TIMES = re.compile(r"[ \t]{0,3}(?:\\?\$)?\s?[0-9.(]")
+_LIST_MARK = compiled_later(r"[ \t]*(?:(?:[-*•>#]+|\(?[0-9]{1,2}[.)]|\([a-z]\))[ \t]+)+(?=\S)")
+_TABLE_ROW = compiled_later(r"[ \t]*\|")
+_POWER_STARS = compiled_later(r"\*\*(?=\s?[0-9(.])")
+_TIMES = compiled_later(r"[ \t]{0,3}(?:\\?\$)?\s?[0-9.(]")
 """Behind an x that is a multiplication sign."""
-_AMOUNT = re.compile(r"(?:[ \t]|\\ )*[0-9.]")
-_GOES_ON = re.compile(r"[\s&$]{0,8}(?:[-+*/=≈×÷]|\\(?:times|cdot|div|approx)(?![a-zA-Z]))")
-_PROSE = re.compile(r"\s+(?:[a-zA-Z]{2,}|[$0-9])")
+_AMOUNT = compiled_later(r"(?:[ \t]|\\ )*[0-9.]")
+_GOES_ON = compiled_later(r"[\s&$]{0,8}(?:[-+*/=≈×÷]|\\(?:times|cdot|div|approx)(?![a-zA-Z]))")
+_PROSE = compiled_later(r"\s+(?:[a-zA-Z]{2,}|[$0-9])")
 _LONGEST_LETTERS = 2
 """Letters in a row that may be variables and are no unit: 2 ab."""
 _LONGEST_NAME = 4
 """Capitals in a row that may name a segment, an angle or a quadrilateral."""
-_MATRIX = re.compile(r"\\(begin|end)\s?\{(?:(?:[pbvBV]|small)?matrix|array|tabular)")
-_OPENS_FORMULA = re.compile(r"[^\s$0-9.,;:!?)]")
-_THOUSANDS = re.compile(r"\s[0-9]{3}(?![0-9])")
+_MATRIX = compiled_later(r"\\(begin|end)\s?\{(?:(?:[pbvBV]|small)?matrix|array|tabular)")
+_OPENS_FORMULA = compiled_later(r"[^\s$0-9.,;:!?)]")
+_THOUSANDS = compiled_later(r"\s[0-9]{3}(?![0-9])")
 
 
 def items_of(text: str, offset: int) -> Iterator[Item]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from markscheme.scoring import Outcome, Sample, Score, StepScore
 from markscheme.verifiers.arithmetic import holds, may_be_cut_off
 from markscheme.verifiers.equation_words import defines_signs, is_contested, moduli_of, reckons_in_bases
-from markscheme.verifiers.equations import Equation, equations
+from markscheme.verifiers.equations import Equation, TooLongError, equations
 from markscheme.verifiers.limits import MAX_COMPLETION_CHARS, RULES_VERSION
 
-MAX_EQUATION_CHARS = 50_000
-"""Of all sides that are worked out; a solution of GSM8K has a hundred. A thousand take some 50 ms."""
+MAX_EQUATION_CHARS = 25_000
+"""Of all sides that are worked out; a solution of GSM8K has a hundred. Worked out in some 0.2 s."""
 _SHOWN = 3
 """Wrong equations in the evidence."""
 _SHOWN_CHARS = 200
@@ -22,10 +22,6 @@ _PROMPT_CHARS = 20_000
 """Of a prompt that are looked through for signs that it defines."""
 _MARKUP = " \t\n*_$\\)]}"
 """Behind a number at the end of a text, which may be cut off all the same."""
-
-
-class TooLongError(ValueError):
-    """A completion is too long, or has too many equations, to be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +49,14 @@ class StepVerifier:
     evidence, for then a policy that hides its arithmetic scores as well as one that gets it right. `0.0` would mark
     prose as wrong.
 
-    UNDECIDED too beyond MAX_COMPLETION_CHARS or MAX_EQUATION_CHARS; FAILED if `step_ends` is no rising list of offsets.
+    UNDECIDED too beyond MAX_COMPLETION_CHARS, MAX_EQUATION_CHARS or the MAX_SIGNS of `equations`; FAILED if `step_ends`
+    is no rising list of offsets.
+
+    Few mistakes are mistakes of arithmetic, but what is marked is wrong. ProcessBench (Zheng et al. 2024) and GSM8K
+    solutions of four models, all rows, measured on 2026-11-21: no row that people found right is marked, 0 of 193 of
+    the GSM8K part and 0 of 406 of MATH (95 % Wilson: up to 2.0 % and 0.9 %), and 11 of 2,001 solutions with the right
+    answer; of the wrong rows 19 of 207 and 67 of 594. The first step marked is the one that people marked first in 18
+    of 19 (75 to 99 %) and 37 of 67 (43 to 67 %): in MATH arithmetic mostly fails behind a mistake of reasoning.
 
     >>> sample = Sample(prompt="", completion="3 eggs + 4 eggs = 7 eggs\n7 * $2 = $15")
     >>> score = StepVerifier().score([sample])[0]

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from markscheme.verifiers.limits import MAX_NUMBER_CHARS, MAX_TOKENS
+from markscheme.verifiers.patterns import compiled_later
 
 
 class UnreadableError(ValueError):
@@ -83,11 +84,11 @@ _UNICODE = str.maketrans(
         )},
     }
 )  # fmt: skip
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+")
-_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_RAISED = compiled_later("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+")
+_LOWERED = compiled_later("[₀₁₂₃₄₅₆₇₈₉]+")
 _RAISED_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n")
 _LOWERED_PLAIN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_HIDDEN = re.compile("[\x00-\x08\x0e-\x1f\x7f\u200f\u202a-\u202e\u2066-\u2069]")
+_HIDDEN = compiled_later("[\x00-\x08\x0e-\x1f\x7f\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters and those that turn the reading direction: what is seen is not what is written."""
 
 _THOUSANDS = r"[0-9]{1,3}(?:(?:\{,\s?\}|\s?,?\s?\\[!,;:]|\{\\,\}|[ '](?=[0-9]{3}))\s?[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
@@ -102,7 +103,7 @@ _TOKEN_PATTERN = r"""
     |(?P<word>[a-zA-Z]+|[^\x00-\x7f]+)
     |(?P<sign>\\\\(?:\s*\[-?[0-9.]+\s*(?:pt|em|ex|mm|cm|in)\])?|\\[^a-zA-Z]|<=|>=|!=|==|<>|=>|->|\*\*|\.\.\.|.)
 """
-_THOUSANDS_MARK = re.compile(r"[^0-9.]+")
+_THOUSANDS_MARK = compiled_later(r"[^0-9.]+")
 
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sech csch arcsinh arccosh"
@@ -143,7 +144,7 @@ _FONT_COMMANDS = frozenset(
 )
 """Dropped, their argument stays. A vector's arrow and a font say nothing about a value."""
 _ARGUMENT_DROPPED = frozenset("color hspace vspace phantom hphantom vphantom label tag mspace kern".split())
-_HIDING_COLOUR = re.compile(r"\\(?:text)?color\s*\{\s*(?:white|transparent|#?[fF]{6}|background)\s*\}")
+_HIDING_COLOUR = compiled_later(r"\\(?:text)?color\s*\{\s*(?:white|transparent|#?[fF]{6}|background)\s*\}")
 _SIGNS = {
     "<=": "le", ">=": "ge", "!=": "ne", "<>": "ne", "==": "=", "=>": "Rightarrow", "->": "to", "**": "^",
     "...": "ldots", "\\%": "%", "\\&": "and", "\\|": "||", "\\#": "#", "\\_": "_", "\\/": "", "\\-": "", "\\'": "'",

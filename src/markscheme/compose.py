@@ -187,66 +187,6 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class LengthShaping:
-    """The value of `scorer` plus DAPO's soft overlong penalty (arXiv:2503.14476, eq. 13).
-
-    The length is `meta["completion_tokens"]`; a sample without it FAILED.
-    """
-
-    scorer: Scorer
-    max_tokens: int
-    """From this length on the penalty is -1."""
-    buffer_tokens: int
-    """The penalty sets in this many tokens before max_tokens and grows linearly."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.buffer_tokens <= self.max_tokens:
-            raise ValueError(f"buffer_tokens must be in 1..max_tokens={self.max_tokens}, got {self.buffer_tokens}")
-
-    @property
-    def name(self) -> str:
-        return f"length({self.scorer.name})"
-
-    @property
-    def version(self) -> str:
-        settings = {"max_tokens": self.max_tokens, "buffer_tokens": self.buffer_tokens}
-        return _version("length", [self.scorer], **settings)
-
-    def score(self, samples: Sequence[Sample]) -> list[Score]:
-        scores = self.scorer.score(samples)
-        return [self._shape(sample, score) for sample, score in zip(samples, scores, strict=True)]
-
-    def _shape(self, sample: Sample, score: Score) -> Score:
-        parts = {self.scorer.name: score}
-        if score.value is None:
-            return _missing(score, parts)
-        tokens = sample.meta.get("completion_tokens")
-        if isinstance(tokens, bool) or not isinstance(tokens, int):
-            reason = "sample.meta has no whole number 'completion_tokens'"
-            return Score(
-                value=None, outcome=Outcome.FAILED, answer=score.answer, parts=parts, evidence={"error": reason}
-            )
-        penalty = soft_overlong_penalty(tokens, self.max_tokens, self.buffer_tokens)
-        return Score(
-            value=score.value + penalty,
-            outcome=score.outcome,
-            answer=score.answer,
-            parts=parts,
-            evidence={"length_penalty": penalty},
-        )
-
-
-def soft_overlong_penalty(tokens: int, max_tokens: int, buffer_tokens: int) -> float:
-    """DAPO's length reward, between 0 and -1  (arXiv:2503.14476, eq. 13).
-
-    >>> [soft_overlong_penalty(tokens, 100, 20) for tokens in (80, 90, 100, 500)]
-    [0.0, -0.5, -1.0, -1.0]
-    """
-    over = tokens - (max_tokens - buffer_tokens)
-    return -min(max(over / buffer_tokens, 0.0), 1.0) if over > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class FunctionScorer:
     """A plain function as a scorer; made by `as_scorer`."""
 

@@ -10,10 +10,8 @@ from markscheme.compose import (
     Cascade,
     Clip,
     Gate,
-    LengthShaping,
     WeightedSum,
     as_scorer,
-    soft_overlong_penalty,
 )
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
@@ -133,32 +131,6 @@ def test_clip_bounds_the_value_and_keeps_the_outcome() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "penalty", "reason"),
-    [
-        (0, 0.0, "short"),
-        (80, 0.0, "the buffer starts behind max - buffer = 100 - 20"),
-        (81, -0.05, "one token into a buffer of 20"),
-        (95, -0.75, "15 of 20"),
-        (100, -1.0, "the buffer is used up"),
-        (101, -1.0, "too long"),
-    ],
-)
-def test_soft_overlong_penalty(tokens: int, penalty: float, reason: str) -> None:
-    assert soft_overlong_penalty(tokens, 100, 20) == pytest.approx(penalty), reason
-    shaped = LengthShaping(Fixed(ALL), max_tokens=100, buffer_tokens=20)
-    (score,) = shaped.score(samples("right", completion_tokens=tokens))
-    assert score.value == pytest.approx(1.0 + penalty)
-    assert score.outcome is Outcome.CORRECT
-
-
-@pytest.mark.parametrize("meta", [{}, {"completion_tokens": None}, {"completion_tokens": "90"}])
-def test_length_shaping_without_a_length_failed(meta: dict[str, Any]) -> None:
-    (score,) = LengthShaping(Fixed(ALL), max_tokens=100, buffer_tokens=20).score(samples("right", **meta))
-    assert (score.value, score.outcome) == (None, Outcome.FAILED)
-    assert "completion_tokens" in score.evidence["error"]
-
-
-@pytest.mark.parametrize(
     ("returned", "value", "outcome"),
     [
         (True, 1.0, Outcome.CORRECT),
@@ -214,7 +186,7 @@ def test_a_function_gives_its_name() -> None:
 def nested(weight: float = 1.0, high: float = 1.0, inner_version: str = "1", inner_name: str = "length") -> Scorer:
     inner = as_scorer(length, name=inner_name, version=inner_version)
     clipped = Clip(inner, low=0.0, high=high)
-    return Gate(Cascade([clipped]), LengthShaping(WeightedSum({"a": (clipped, weight)}), 100, 20))
+    return Gate(Cascade([clipped]), Clip(WeightedSum({"a": (clipped, weight)}), low=0.0, high=1.0))
 
 
 def test_the_version_follows_from_parts_and_settings() -> None:
@@ -230,7 +202,7 @@ def test_the_version_follows_from_parts_and_settings() -> None:
 
 
 def test_names_show_the_nesting() -> None:
-    assert nested().name == "gate(cascade(clip(length)), length(sum(a)))"
+    assert nested().name == "gate(cascade(clip(length)), clip(sum(a)))"
 
 
 @pytest.mark.parametrize(
@@ -240,8 +212,6 @@ def test_names_show_the_nesting() -> None:
         (lambda: WeightedSum({"a": (as_scorer(length), math.nan)}), "the weight of 'a' must be finite"),
         (lambda: Cascade([]), "at least one scorer"),
         (lambda: Clip(as_scorer(length), low=1.0, high=0.0), "low must not be above high"),
-        (lambda: LengthShaping(as_scorer(length), max_tokens=10, buffer_tokens=11), "buffer_tokens"),
-        (lambda: LengthShaping(as_scorer(length), max_tokens=10, buffer_tokens=0), "buffer_tokens"),
     ],
 )
 def test_bad_settings_are_named(make: Any, message: str) -> None:

@@ -26,6 +26,29 @@ def test_exactly_one_statement(form: AnswerKind, completion: str, value: float, 
     assert (score.value, score.outcome) == (value, Outcome.RATED), reason
 
 
+THOUGHTS = [
+    ("<think>5 + 2</think>\n<answer>7</answer>", 1.0, "a thought and an answer"),
+    ("5 + 2</think>\n<answer>7</answer>", 1.0, "the prompt has opened the thought"),
+    ("<think>5 + 2 <answer>6</answer> no</think>\n<answer>7</answer>", 1.0, "what the thought holds does not count"),
+    ("<answer>7</answer>", 0.0, "no thought"),
+    ("<think>5 + 2\n<answer>7</answer>", 0.0, "a thought that never ends"),
+    ("<think><answer>7</answer></think>", 0.0, "the answer in the thought"),
+    ("<answer>7</answer> <think>5 + 2</think>", 0.0, "the answer before the thought"),
+    ("Well. <think>5 + 2</think> <answer>7</answer>", 0.0, "words before the thought"),
+    ("<think>5</think> <think>2</think> <answer>7</answer>", 0.0, "two thoughts"),
+    ("<think><think>5</think> <answer>7</answer>", 0.0, "opened twice"),
+    ("<think>5</think> </think> <answer>7</answer>", 0.0, "closed twice"),
+    ("</think><think> <answer>7</answer>", 0.0, "the wrong way round"),
+    ("<think>5</think> <answer>7</answer> <answer>7</answer>", 0.0, "two answers"),
+]
+
+
+@pytest.mark.parametrize(("completion", "value", "reason"), THOUGHTS)
+def test_one_thought_then_one_statement(completion: str, value: float, reason: str) -> None:
+    (score,) = FormatVerifier(form=AnswerKind.TAG, thought=True).score([Sample(prompt="", completion=completion)])
+    assert score.value == value, reason
+
+
 def test_a_form_that_cannot_be_counted_is_refused() -> None:
     with pytest.raises(ValueError, match="form must be one of box, tag, hashes"):
         FormatVerifier(form=AnswerKind.SENTENCE)
