@@ -27,10 +27,6 @@ from markscheme.verifiers.relations import named_value
 from markscheme.verifiers.scalars import in_lowest_terms, is_plain_number, rounds_to
 from markscheme.verifiers.tokens import plain_unicode
 from markscheme.verifiers.tree import Function, Items, Node, Number, Power, Product, Quantity, Quotient, Sum, Symbol
-from markscheme.workers import WorkerPool, WorkerStatus
-
-SYMBOLIC_MEMORY_MB = 2_048
-"""Address space of a worker of the symbolic tier. Python with sympy takes 300 of it."""
 
 _MATHEMATICS = compiled_later(r"\\(?!text|mbox|mathrm|textbf|textit| |,|;|quad)[a-zA-Z]+|[=<>^+*/_|]|-[0-9]")
 _TEXT_MARKS = compiled_later(r"\\(?:text\w*|mbox|math(?:rm|bf|it|sf)|boldsymbol|operatorname)\s*\{|[{}]|\\[ ,;:!]")
@@ -75,29 +71,10 @@ def compare(pairs: Sequence[tuple[str, str]], *, conventions: Conventions, deadl
     open_pairs = list(dict.fromkeys(pair for pair, one in zip(pairs, found, strict=True) if one is OPEN))
     if not open_pairs:
         return found
-    results = dict(zip(open_pairs, _compare_symbolically(open_pairs, deadline_s), strict=True))
+    from markscheme.verifiers.symbolic_pool import compare_symbolically  # a fifth of the room's import, seldom needed
+
+    results = dict(zip(open_pairs, compare_symbolically(open_pairs, deadline_s), strict=True))
     return [results[pair] if one is OPEN else one for pair, one in zip(pairs, found, strict=True)]
-
-
-@lru_cache(maxsize=8)
-def _pool(deadline_s: float) -> WorkerPool:
-    """One pool for all verifiers of a process."""
-    return WorkerPool(
-        function="markscheme.verifiers.symbolic:equal", deadline_s=deadline_s, memory_limit_mb=SYMBOLIC_MEMORY_MB
-    )
-
-
-def _compare_symbolically(pairs: Sequence[tuple[str, str]], deadline_s: float) -> list[Comparison]:
-    found: list[Comparison] = []
-    for result in _pool(deadline_s).run([[read(text).text for text in pair] for pair in pairs]):
-        if result.status is WorkerStatus.DONE:
-            reason = {None: "no tier can read the gold", True: "", False: "different in the grammar's reading"}
-            found.append(Comparison(result.value, "symbolic", reason[result.value]))
-        elif result.status is WorkerStatus.RAISED:
-            found.append(Comparison(None, "symbolic", result.message, broken=True))
-        else:
-            found.append(Comparison(None, "limit", result.message))
-    return found
 
 
 @lru_cache(maxsize=8_192)
