@@ -316,13 +316,12 @@ class Judge:
 
     def _equal_lists(self, a: Items, g: Items, *, named: bool) -> bool | None:
         kinds = {a.brackets, g.brackets}
-        if kinds == {"{}"} or kinds == {"{}", ""}:
-            if len(a.items) > 1 and len(g.items) > 1 and kinds == {"{}"}:
+        if kinds == {""} and (self.conventions.ordered_lists or named):
+            return self._in_order(a.items, g.items, "items")
+        if kinds <= {"{}", ""}:
+            sets = kinds == {"{}"} and len(a.items) > 1 and len(g.items) > 1
+            if sets or _are_points([*a.items, *g.items]):
                 return self._in_any_order(self._distinct(a.items), self._distinct(g.items), "items")
-            return self._in_any_order(a.items, g.items, "items")
-        if kinds == {""}:
-            if self.conventions.ordered_lists or named:
-                return self._in_order(a.items, g.items, "items")
             return self._in_any_order(a.items, g.items, "items")
         if len(kinds) == 1 or kinds <= {"()", "<>", ""}:
             if len(a.items) == 1 and len(g.items) == 1 and "" in kinds:
@@ -365,6 +364,11 @@ class Judge:
             else:
                 return self._because(False, tier, "an item of the answer is not in the gold")
         return self._because(None if unknown else True, tier, "")
+
+
+def _are_points(items: Sequence[Node]) -> bool:
+    """Which are the same points, whether one of them is listed twice or not; a number twice may be a double root."""
+    return all(isinstance(item, Items) and item.brackets == "()" for item in items)
 
 
 _PLAIN = (Number, Symbol, Sum, Product, Quotient, Power, Function)
