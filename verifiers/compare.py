@@ -18,9 +18,10 @@ from functools import lru_cache
 from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.equality import Judge
 from markscheme.verifiers.evaluate import OverLimitError
+from markscheme.verifiers.families import equal_families
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
 from markscheme.verifiers.numeric_answers import only_number
-from markscheme.verifiers.parameters import equal_families, with_common_names
+from markscheme.verifiers.parameters import with_common_names
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import Reading, read, spelling, words_of
 from markscheme.verifiers.relations import named_value

@@ -42,7 +42,7 @@ from markscheme.verifiers.tree import (
     Words,
 )
 from markscheme.verifiers.units import measure_of
-from markscheme.verifiers.vectors import components
+from markscheme.verifiers.vectors import components, multiplied_in
 
 _SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Function, BigOperator, Signs, Quantity)
 _EMPTY = Constant("empty")
@@ -66,7 +66,7 @@ class Judge:
         a, g = _with_unit(a, g), _with_unit(g, a)
         if isinstance(a, Quantity) or isinstance(g, Quantity):
             return self._equal_quantities(a, g)
-        a, g = _unchained(a, g), _unchained(g, a)
+        a, g = multiplied_in(_unchained(a, g)), multiplied_in(_unchained(g, a))
         if isinstance(a, Relation) or isinstance(g, Relation):
             return self._equal_relations(a, g)
         if is_certainly_a_set(a) or is_certainly_a_set(g):

@@ -6,15 +6,10 @@ their offsets differ by whole periods; x \equiv 3 \pmod 7 is the family 3 + 7k.
 """
 
 import re
-from fractions import Fraction
 
-from markscheme.verifiers.evaluate import NoValueError, evaluate, symbols_of
-from markscheme.verifiers.floating import Floating
 from markscheme.verifiers.patterns import compiled_later
-from markscheme.verifiers.relations import named_value
 from markscheme.verifiers.replace import replaced
-from markscheme.verifiers.scalars import equal_values
-from markscheme.verifiers.tree import Function, Items, Node, Number, Product, Relation, Sum, Symbol
+from markscheme.verifiers.tree import Node, Symbol
 
 _TEXT = compiled_later(r"\\(?:text|mbox|textrm|mathrm|textnormal)\s*\{([^{}]*)\}")
 _SET = r"\\(?:mathbb|mathbf|Bbb|mathrm)\s*\{?\s*(?P<set>[ZRNQC])\s*\}?(?:\^\{?[+*-]\}?|_\{?[^{}]{1,6}\}?)?"
@@ -110,48 +105,3 @@ def with_common_names(node: Node, parameters: tuple[tuple[str, str], ...]) -> No
     for index, (name, _) in enumerate(parameters):
         node = replaced(node, name, Symbol(f"parameter {index}"))
     return node
-
-
-def equal_families(
-    a: Node, g: Node, of_a: tuple[tuple[str, str], ...], of_g: tuple[tuple[str, str], ...]
-) -> bool | None:
-    """Whether two answers with one integer parameter each take the same values; None if they are no such families."""
-    first, second = _family(a, of_a), _family(g, of_g)
-    if first is None or second is None:
-        return None
-    offset_a, period_a = first
-    offset_g, period_g = second
-    if equal_values(period_a, period_g) is not True and equal_values(period_a, _negative(period_g)) is not True:
-        return False
-    difference = Sum([offset_a, _negative(offset_g)])
-    try:
-        periods = evaluate(difference, Floating()) / evaluate(period_g, Floating())
-    except (NoValueError, ZeroDivisionError):
-        return None
-    if symbols_of([difference, period_g]) or abs(periods.imag) > 1e-9 or abs(periods.real) > 1e9:
-        return equal_values(difference, Number(Fraction(0)))
-    return equal_values(difference, Product([Number(Fraction(round(periods.real))), period_g]))
-
-
-def _family(node: Node, parameters: tuple[tuple[str, str], ...]) -> tuple[Node, Node] | None:
-    """(offset, period) of an expression linear in its integer parameter, and of a residue class."""
-    if isinstance(node, Relation) and node.signs == ["equiv"]:
-        residue = node.sides[1]
-        if isinstance(residue, Function) and residue.name == "residue" and len(residue.arguments) == 2:
-            return residue.arguments[0], residue.arguments[1]
-        return None
-    if len(parameters) != 1 or parameters[0][1] != "Z":
-        return None
-    _, value, _ = named_value(node)
-    if isinstance(value, Items | Relation):
-        return None
-    name = parameters[0][0]
-    at = [replaced(value, name, Number(Fraction(k))) for k in range(3)]
-    period = Sum([at[1], _negative(at[0])])
-    if equal_values(Sum([at[2], _negative(at[1])]), period) is not True or not symbols_of(value) & {name}:
-        return None
-    return at[0], period
-
-
-def _negative(node: Node) -> Node:
-    return Product([Number(Fraction(-1)), node])

@@ -1,11 +1,23 @@
-"""Vectors written with unit vectors: 2i - 3j + k."""
+"""Vectors written with unit vectors, 2i - 3j + k, and those with a factor in front, \\frac{1}{2}(1, 3)."""
 
 from fractions import Fraction
 
-from markscheme.verifiers.evaluate import symbols_of
+from markscheme.verifiers.evaluate import exact, symbols_of
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values
-from markscheme.verifiers.tree import Constant, Node, Number, Product, Sum, Symbol
+from markscheme.verifiers.tree import (
+    Constant,
+    Function,
+    Items,
+    Matrix,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+)
 
 
 def components(node: Node, count: int) -> list[Node] | None:
@@ -23,6 +35,32 @@ def components(node: Node, count: int) -> list[Node] | None:
         return value
 
     return [at(letter) for letter in letters] if equal_values(at(""), zero) else None
+
+
+_SCALARS = (Number, Quotient, Power, Function, Sum, Constant)
+"""What multiplies a vector; a letter in front of a point is its name."""
+
+
+def multiplied_in(node: Node) -> Node:
+    """A vector or matrix with its factor multiplied into the entries; anything else as it is."""
+    if not isinstance(node, Product):
+        return node
+    vectors = [factor for factor in node.factors if not isinstance(factor, _SCALARS)]
+    if len(vectors) != 1:
+        return node
+    scalars = [factor for factor in node.factors if factor is not vectors[0]]
+    match vectors[0]:
+        case Items(brackets="()" | "<>", items=items) if len(items) > 1:
+            return Items(vectors[0].brackets, [_times(scalars, item) for item in items])
+        case Matrix(rows=rows, determinant=False):
+            return Matrix([[_times(scalars, entry) for entry in row] for row in rows], determinant=False)
+    return node
+
+
+def _times(scalars: list[Node], entry: Node) -> Node:
+    product = Product([*scalars, entry])
+    value = exact(product)
+    return product if value is None else Number(value)
 
 
 def _with_letter_i(node: Node) -> Node:
