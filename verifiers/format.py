@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from markscheme.scoring import Outcome, Sample, Score
-from markscheme.verifiers.extract import AnswerKind, boxes, hash_lines, readable, tags
+from markscheme.verifiers.extract import readable
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, RULES_VERSION
+from markscheme.verifiers.marks import boxes, hash_lines, tags
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import unwrap
+from markscheme.verifiers.statements import AnswerKind
 
 _SCANS = {AnswerKind.BOX: boxes, AnswerKind.TAG: tags, AnswerKind.HASHES: hash_lines}
 _THOUGHT_MARK = compiled_later(r"<(/?)think>")

@@ -15,11 +15,12 @@ from markscheme.verifiers.compare import (
     occurs_in,
 )
 from markscheme.verifiers.conventions import Conventions
-from markscheme.verifiers.extract import Statement, extract
+from markscheme.verifiers.extract import extract
 from markscheme.verifiers.golds import golds_of
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, RULES_VERSION
 from markscheme.verifiers.numeric_answers import only_number
 from markscheme.verifiers.profiles import PROFILES, Profile, Rules
+from markscheme.verifiers.statements import Statement
 
 _ECHO = Comparison(False, "form", "a formula of the prompt, not worked out")
 _PREFERENCE = {True: 0, None: 1, False: 2}

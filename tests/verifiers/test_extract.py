@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from markscheme.verifiers.extract import AnswerKind, extract
+from markscheme.verifiers.extract import extract
+from markscheme.verifiers.statements import AnswerKind
 
 STATED = [
     (r"So it is \boxed{7}.", "7", AnswerKind.BOX, "a box"),

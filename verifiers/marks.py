@@ -1,0 +1,246 @@
+"""Answers that are marked: boxes, tags, `####` lines, a key of JSON."""
+
+import json
+import re
+from collections.abc import Iterator
+
+from markscheme.verifiers.limits import MAX_BOX_CHARS, MAX_JOINED_BOXES
+from markscheme.verifiers.patterns import compiled_later
+from markscheme.verifiers.reading import read
+from markscheme.verifiers.statements import HEDGE, JOINING, SHORT_GAP_CHARS, AnswerKind, Statement
+
+_BRACE = compiled_later(r"\\.|[{}]", re.DOTALL)
+_BOX_START = compiled_later(r"(?:\\|\\begin|\\f)boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])|\\beginboxed")
+_BOX_WITHOUT_BRACES = compiled_later(r"\s*([^\s${}\\]+)")
+_TAG = compiled_later(r"<(/?)answer>", re.IGNORECASE)
+_LISTED = compiled_later(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
+_CORRECTION = compiled_later(
+    r"\b(?:no|wait|actually|correct(?:ion|ed)?|instead|sorry|rather|mistake|should be|so|hence|thus|therefore|then"
+    r"|gives?|giving|implies|now|finally)\b|\\implies|\\Rightarrow|→|⇒|=",
+    re.IGNORECASE,
+)
+_DOUBT = compiled_later(r"\b(?:maybe|perhaps|possibly|either|probably|alternatively|might|could)\b", re.IGNORECASE)
+_LONGEST_GAP_CHARS = 200
+_NAME_BEFORE = compiled_later(r"[a-zA-Z]\w{0,5}\s?=\s?")
+_MOST_BOXES_IN_A_ROW = 6
+_MOST_REPEATS = 12
+_LONGEST_KEY_CHARS = 24
+_HIDDEN = compiled_later(
+    r"(?:\\(?:text)?color\s*\{\s*(?:white|transparent|#?[fF]{6}|background)\s*\}|\\[hv]?phantom)[\s${]*$"
+    r"|<[a-zA-Z]+[^<>]*(?:display\s*:\s*none|visibility\s*:\s*hidden|color\s*[:=]\s*[\"']?white)[^<>]*>[\s$]*$"
+)
+"""In front of a box that no reader would see."""
+_EXAMPLE = compiled_later(r"\b(?:an|for) example\b[^.\n]*$", re.IGNORECASE)
+_JSON_ANSWER = compiled_later(
+    r'"(?:final[_ ])?answer"\s*:\s*("(?:[^"\\\n]|\\.)*"|-?[0-9][0-9.]*(?=\s*[,}\n]))', re.IGNORECASE
+)
+_PARAGRAPHS_GAP = compiled_later(r"[.!?。]\s+[^\W\d_]")
+"""Between two boxes: the end of a sentence and the beginning of another."""
+
+
+def last_mark(text: str) -> Statement | None:
+    """The last answer that is marked, joined with those it is listed with."""
+    statements: list[Statement] = []
+    last_box = next(boxes(text), None) if "boxed" in text or "fbox" in text else None
+    if last_box is not None:
+        statements.append(last_box)
+    tagged = tags(text) if "</" in text else []
+    statements += tagged[-1:]
+    if "####" in text:
+        statements += hash_lines(text)[-1:]
+    if 'nswer"' in text or 'NSWER"' in text:
+        statements += _json_answers(text)[-1:]
+    if not statements:
+        return None
+    last = max(statements, key=lambda statement: statement.end)
+    if last.kind is AnswerKind.BOX:
+        return _joined(text, boxes(text))
+    if last.kind is AnswerKind.TAG:
+        joined = _joined(text, reversed(tagged))
+        inner = _joined(last.answer, boxes(last.answer))
+        if joined is not None and inner is not None and joined.answer == last.answer:
+            return Statement(inner.answer, last.kind, last.start, last.end)
+        return joined
+    inner = _joined(last.answer, boxes(last.answer))
+    return last if inner is None else Statement(inner.answer, last.kind, last.start, last.end)
+
+
+def boxes(text: str) -> Iterator[Statement]:
+    r"""The balanced \boxed{...} and \fbox{...}, outermost ones, last first; also `\boxed 2`."""
+    before = within = len(text)
+    has_fbox = "\\fbox" in text
+    while True:
+        start = text.rfind("boxed", 0, before)
+        if has_fbox:
+            start = max(start, text.rfind("\\fbox", 0, before))
+        if start < 0:
+            return
+        before = start
+        opening = _BOX_START.match(text, start) if text[start] == "\\" else _box_start(text, start)
+        if opening is None:
+            continue
+        before = opening.start()
+        box = _box_at(text, opening, within)
+        if _is_no_statement(text[max(0, before - SHORT_GAP_CHARS) : before]):
+            continue
+        if box is not None:
+            yield box
+        else:  # a box around one that is never closed is not closed either
+            within = before
+
+
+def _is_no_statement(in_front: str) -> bool:
+    """Whether a box behind this is hidden, or an example of a box."""
+    if ("{" in in_front or "<" in in_front) and _HIDDEN.search(in_front):
+        return True
+    return "xample" in in_front and _EXAMPLE.search(in_front) is not None
+
+
+def _box_start(text: str, at: int) -> re.Match[str] | None:
+    for back in (1, 2, 6):
+        if at >= back and (match := _BOX_START.match(text, at - back)) and match.end() == at + 5:
+            return match
+    return None
+
+
+def _box_at(text: str, opening: re.Match[str], within: int) -> Statement | None:
+    at = opening.end()
+    while at < len(text) and text[at] in " \n\t":
+        at += 1
+    if at >= len(text) or text[at] != "{":
+        bare = _BOX_WITHOUT_BRACES.match(text, opening.end())
+        if bare is None:
+            return None
+        return Statement(bare[1].rstrip(".,"), AnswerKind.BOX, opening.start(), bare.end())
+    first = text.find("}", at, within)
+    if first >= 0 and text.find("{", at + 1, first) < 0 and text[first - 1] != "\\":
+        return Statement(text[at + 1 : first], AnswerKind.BOX, opening.start(), first + 1)
+    depth = 0
+    for brace in _BRACE.finditer(text, at, min(within, at + MAX_BOX_CHARS)):
+        depth += (brace[0] == "{") - (brace[0] == "}")
+        if depth == 0:
+            return Statement(text[at + 1 : brace.start()], AnswerKind.BOX, opening.start(), brace.end())
+    return None
+
+
+def tags(text: str) -> list[Statement]:
+    """All <answer>...</answer>; a tag opened twice counts from its last opening."""
+    found: list[Statement] = []
+    opening: re.Match[str] | None = None
+    for tag in _TAG.finditer(text):
+        if not tag[1]:
+            opening = tag
+        elif opening is not None:
+            found.append(Statement(text[opening.end() : tag.start()], AnswerKind.TAG, opening.start(), tag.end()))
+            opening = None
+    return found
+
+
+def hash_lines(text: str) -> list[Statement]:
+    """Lines `#### x` whose x reads as a number, and one that ends the text: any other is a heading."""
+    found: list[Statement] = []
+    end_of_text = len(text.rstrip())
+    position = text.find("####")
+    while position >= 0:
+        end = text.find("\n", position)
+        end = len(text) if end < 0 else end
+        line = text[position:end].rstrip()
+        at_line_start = not text[text.rfind("\n", 0, position) + 1 : position].strip(" *")
+        if at_line_start and not line.startswith("#####"):
+            answer = line[4:].strip(" *")
+            is_last = position + len(line) >= end_of_text
+            if answer and (is_last or (len(answer) < 40 and read(answer.lstrip("$ ")).number is not None)):
+                found.append(Statement(answer, AnswerKind.HASHES, position, position + len(line)))
+        position = text.find("####", max(end, position + 4))
+    return found
+
+
+def _json_answers(text: str) -> list[Statement]:
+    """The values of a key "answer"."""
+    found: list[Statement] = []
+    for match in _JSON_ANSWER.finditer(text):
+        try:
+            value = json.loads(match[1])
+        except ValueError:  # \\frac and other escapes that JSON has not
+            value = match[1].strip('"')
+        found.append(Statement(str(value), AnswerKind.JSON, match.start(), match.end()))
+    return found
+
+
+def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
+    """The last of some boxes or tags, which come last first; those of one passage joined by commas, "and" or "or" are
+    one list.
+
+    A list equals no single gold, so boxing both 7 and 8 earns nothing where 7 is right. A box that holds boxes is
+    those. Different boxes in one sentence that are joined by a hedge, and many boxes in a row, leave the answer open:
+    it is empty.
+    """
+    last = next(found, None)
+    if last is None:
+        return None
+    answers, start, end, joined = [last.answer], last.start, last.end, True
+    known, in_a_row = {_key(last.answer)}, {_key(last.answer)}
+    repeats = 0
+    for count, box in enumerate(found):
+        if box.end >= end:  # a box around the last one
+            return _inner(box)
+        between = text[box.end : start]
+        if count > MAX_JOINED_BOXES or len(between) > _LONGEST_GAP_CHARS:
+            break
+        key = _key(box.answer)
+        if len(between) <= SHORT_GAP_CHARS and key not in in_a_row:
+            in_a_row.add(key)
+            if not joined and len(in_a_row) > _MOST_BOXES_IN_A_ROW:
+                return Statement("", last.kind, box.start, end)
+        elif len(between) > SHORT_GAP_CHARS and not joined:
+            break
+        repeats = repeats + 1 if box.answer == last.answer else 0
+        if repeats > _MOST_REPEATS:
+            break
+        if joined and key not in known:
+            gap = _gap(between)
+            if gap == "hedge":
+                return Statement("", last.kind, box.start, end)
+            if gap == "list":
+                answers.insert(0, box.answer)
+                known.add(key)
+            else:
+                joined = False
+        start = box.start
+    return Statement(", ".join(answers), last.kind, start, end)
+
+
+def _key(answer: str) -> object:
+    """What two boxes of one answer share: the number it is, or its text."""
+    text = answer.strip()
+    number = read(text).number if len(text) <= _LONGEST_KEY_CHARS else None
+    return text if number is None else number
+
+
+def _gap(between: str) -> str:
+    """How two different boxes are joined: as a "list", by a "hedge", or not at all."""
+    between = _NAME_BEFORE.sub("", between)
+    if JOINING.fullmatch(between):
+        return "list"
+    if _PARAGRAPHS_GAP.search(between) or "\n" in between:
+        return ""
+    if _DOUBT.search(between):
+        return "hedge"
+    if _CORRECTION.search(between):
+        return ""
+    if HEDGE.search(between) and not re.search(r"\band\b", between):
+        return "hedge"
+    return "list" if _LISTED.search(between) else ""
+
+
+def _inner(outer: Statement) -> Statement:
+    """A box around boxes: what it holds, if that is one value, else the list of them."""
+    answers: list[str] = []
+    for count, box in enumerate(boxes(outer.answer)):
+        if box.answer.strip() not in answers:
+            answers.insert(0, box.answer.strip())
+        if count > MAX_JOINED_BOXES:
+            break
+    only = len(answers) == 1
+    answer = outer.answer if only else ", ".join(answers)
+    return Statement(answer, AnswerKind.BOX, outer.start, outer.end)

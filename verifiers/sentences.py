@@ -1,0 +1,143 @@
+"""Answers that a sentence states: the answer is 7; 答案是 7。"""
+
+import re
+
+from markscheme.verifiers.limits import MAX_ANSWER_CHARS
+from markscheme.verifiers.patterns import compiled_later
+from markscheme.verifiers.reading import read
+from markscheme.verifiers.statements import BOLD, FORMULA_SPAN, HEDGE, SHORT_GAP_CHARS, AnswerKind, Statement, is_value
+
+_ANSWER_IS = compiled_later(
+    r"answers?(?P<bold>[*_]{0,3})\s?(?:to (?:the|this|our) (?:question|problem) |for (?:the|this) (?:question|problem) "
+    r"|in \w{1,12} )?"
+    r"(?:(?:is|are|was|would be|will be|must be|should be|comes out to|equals)(?![a-zA-Z])[*_]{0,3}\s?:?"
+    r"|[:=：](?P<b>[*_]{0,3})"
+    r"|(?=[*_#]{0,3}:?[*_]{0,3}\s*\n)|\s(?=\$|\\\(|\\\[))",
+    re.IGNORECASE,
+)
+_CHINESE_ANSWER = compiled_later(
+    r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对])"
+)
+_FINAL_IS = compiled_later(
+    r"[Ff]inal (?:result|value|solution|total|amount|count|number)(?:\s(?:is|was|will be)(?![a-zA-Z])|\s?[:=])"
+)
+_ANSWER_LINE = compiled_later(r"[*_# ]*(?:A|Ans|Answer)\s?[*_]{0,2}\s?[:：.]\s?[*_]{0,2}", re.IGNORECASE)
+_ADVERB = compiled_later(
+    r"\s*(?:therefore|thus|hence|simply|just|then|also|indeed|clearly|now|equal to|option|choice|given by|found to be"
+    r"|only|actually|finally|obviously|that|about|approximately|roughly|exactly)(?![a-zA-Z])[,:]?\s*|\s*[:：,]\s*",
+    re.IGNORECASE,
+)
+_SENTENCE_END = compiled_later(
+    r"[.!?](?=\s|$|[\"')*])|[。！；？]|\n|,?\s(?:because|since|so|which|where|when|after|as|I hope|based on|for the)\s"
+    r"|,\s(?:and|but)\s(?=[a-z]{2,} [a-z]{2,})"
+    r"|\s\((?:since|because|as|which|from|using|after|see|by|i\.e\.)\s|<\||</|\s--?\s(?=[a-zA-Z])"
+)
+_DENIED = compiled_later(r"\bnot\b|n't\b|\bor\b|\beither\b|\bmaybe\b|\bif\b", re.IGNORECASE)
+NEGATION = compiled_later(
+    r"\s*(?:\\text\{)?\s*(?:(?:definitely|certainly|clearly|probably|surely)\s)?(?:not\b|n't\b|isn't\b|neither\s+\S|never\b|不是|不)",
+    re.IGNORECASE,
+)
+_LONGEST_SENTENCE_CHARS = 400
+_SUPPOSING = frozenset(
+    "suppose assume assuming imagine if unless whether claims claimed says said thinks thought guesses guessed doubt "
+    "wrote writes".split()
+)
+_DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
+"""Behind a "not", with a word or two between: I am not sure that the answer is 7."""
+_BETWEEN = frozenset("the our my your his her their this final correct right true".split())
+_QUOTES = "\"'“”‘’"
+_CHINESE_WORDS = compiled_later(r"^[\u4e00-\u9fff，、：\s]+")
+_CHINESE_NOT = compiled_later("[不没非]|或者?|可能|也许")
+
+
+def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | None:
+    """The last sentence that states an answer, from `start` on; behind a box it must state a value of its own."""
+    after_mark = boxed is not None
+    anchor = _last_anchor(text, start)
+    if anchor is None:
+        return None
+    begins, ends = anchor
+    segment = text[ends : ends + _LONGEST_SENTENCE_CHARS]
+    at = len(segment) - len(segment.lstrip(" \t\n*_:：#"))
+    if NEGATION.match(segment, at):
+        withdrawn = after_mark and (boxed or "").strip() in segment[at : at + SHORT_GAP_CHARS]
+        return None if after_mark and not withdrawn else Statement("", AnswerKind.SENTENCE, begins, ends)
+    while (adverb := _ADVERB.match(segment, at)) and adverb.end() > at:
+        at = adverb.end()
+    at += len(segment[at:]) - len(segment[at:].lstrip(" \t\n*_"))
+    answer, length = _sentence(segment, at)
+    if segment[at + length : at + length + 1] in ("?", "？"):
+        return None
+    if after_mark and not is_value(answer):
+        return None
+    if NEGATION.match(answer):
+        answer = ""
+    return Statement(answer, AnswerKind.SENTENCE, begins, ends + at + length)
+
+
+def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
+    """Where the last words that announce an answer begin and end."""
+    found: tuple[int, int] | None = None
+    last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
+    if last_line >= start and (line := _ANSWER_LINE.match(text, last_line)):
+        found = line.span()
+    if "答" in text or "结果" in text:
+        for match in _CHINESE_ANSWER.finditer(text, start):
+            if match.end() > (found or (0, 0))[1]:
+                found = match.span()
+    before = len(text) - start
+    lower = text[start:].lower() if text.find("nswer", start) >= 0 or text.find("NSWER", start) >= 0 else ""
+    while lower and (at := lower.rfind("answer", 0, before) + start) >= start:
+        if found and at < found[0]:
+            break
+        said = _ANSWER_IS.match(text, at)
+        if said and not _is_supposed(text[max(0, at - SHORT_GAP_CHARS) : at]):
+            return said.span()
+        before = at - start
+    if found is None and "inal " in text:
+        found = max((match.span() for match in _FINAL_IS.finditer(text, start)), default=None)
+    return found
+
+
+def _is_supposed(before: str) -> bool:
+    """Whether what stands in front of "answer is" makes it another's statement, or none at all."""
+    words = before.rpartition("\n")[2].split()
+    quoted = False
+    while words and not quoted and words[-1].strip(_QUOTES).lower() in _BETWEEN:
+        quoted = words.pop()[0] in _QUOTES
+    if quoted or not words:
+        return bool(words)
+    last = words[-1].strip(_QUOTES + ":,").lower()
+    if last in ("then", "that") and len(words) > 1 and words[-2].strip(_QUOTES + ":,").lower() in _SUPPOSING:
+        return True
+    if last in _DOUBTED:
+        return any(word.lower().endswith(("n't", "cannot", "not", "never")) for word in words[-4:-1])
+    return last in _SUPPOSING
+
+
+def _sentence(segment: str, at: int) -> tuple[str, int]:
+    """The answer that a sentence gives from `at` on, and how long the sentence is."""
+    end = _SENTENCE_END.search(segment, at)
+    while end and end[0] == "\n" and not segment[at : end.start()].strip(" $\\[("):  # a display on its own lines
+        end = _SENTENCE_END.search(segment, end.end())
+    stop = end.start() if end else len(segment)
+    span = FORMULA_SPAN.match(segment, at)
+    if span and span.end() >= stop:  # a dot inside a formula ends no sentence
+        return next(group for group in span.groups() if group).strip(), span.end() - at
+    whole = segment[at:stop].strip(" \t\n*_,;:")
+    if len(whole) <= MAX_ANSWER_CHARS and read(whole).node is None:
+        spans = list(FORMULA_SPAN.finditer(whole))
+        if len(spans) == 1:
+            rest = whole[: spans[0].start()] + whole[spans[0].end() :]
+            if not any(map(str.isdigit, rest)) and not HEDGE.search(rest):
+                return next(group for group in spans[0].groups() if group).strip(), stop - at
+        value = _CHINESE_WORDS.sub("", whole)
+        if value != whole and not HEDGE.search(whole) and not _CHINESE_NOT.search(whole) and is_value(value):
+            return value, stop - at
+        value = whole.rpartition(" is ")[2].strip()
+        if value != whole and not HEDGE.search(value) and not _DENIED.search(whole) and read(value).node is not None:
+            return value, stop - at
+        bold = list(BOLD.finditer(segment, at, stop + 2))
+        if len(bold) == 1 and not HEDGE.search(whole) and read(bold[0][1]).node is not None:
+            return bold[0][1].strip(), stop - at
+    return whole, stop - at
