@@ -178,7 +178,7 @@ class Atoms(Numerals):
         following, previous = self.ahead(), self.ahead(-2)
         adjacent = previous is not None and not token.spaced and previous.value not in (",", ";")
         joined = adjacent or (following is not None and (not following.spaced or following.value in "=+-*/^_"))
-        if token.value.lower() in _STOP_WORDS:
+        if token.value.lower() in _STOP_WORDS and self.value() != "^":
             raise UnreadableError("words")
         if len(token.value) == 2 or (joined and len(token.value) <= 4) or self.value() in RELATIONS:
             letters = [Token(Kind.LETTER, letter, False) for letter in token.value]

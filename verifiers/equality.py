@@ -6,8 +6,10 @@ An answer and a gold play different parts: a decimal gold may be rounded, a gold
 from collections.abc import Sequence
 from fractions import Fraction
 
+from markscheme.verifiers.cases import equal_by_cases
 from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.evaluate import exact, symbols_of
+from markscheme.verifiers.free_constants import equal_but_for_constants
 from markscheme.verifiers.limits import MAX_UNORDERED_ITEMS
 from markscheme.verifiers.names import are_numbered, bare, by_name, key_of_name, named_items, same_name
 from markscheme.verifiers.real_sets import equal_sets, is_certainly_a_set
@@ -101,6 +103,8 @@ class Judge:
             and ((isinstance(g, Number) and rounds_to(a, g)) or is_written_out(a, g))
         ):
             return self._because(True, "rounding", "")
+        if equal is False and equal_but_for_constants(a, g):
+            return self._because(True, "value", "")
         rational = exact(a) is not None and exact(g) is not None
         return self._because(equal, "number" if rational else "value", "the values differ")
 
@@ -246,7 +250,9 @@ class Judge:
     # Several values.
 
     def _equal_cases(self, a: Node, g: Node) -> bool | None:
-        """Definitions by cases agree case by case, in any order; the last resort "otherwise" has no condition."""
+        """Definitions by cases agree as functions; where the conditions are words, case by case, in any order."""
+        if (found := equal_by_cases(a, g)) is not None:
+            return self._because(found, "value", "the values differ")
         if not isinstance(a, Piecewise) or not isinstance(g, Piecewise):
             return None
         if len(a.branches) != len(g.branches):
@@ -254,10 +260,10 @@ class Judge:
         rest = list(g.branches)
         for value, condition in a.branches:
             same = (k for k, (v, c) in enumerate(rest) if self._same_case(value, condition, v, c))
-            found = next(same, None)
-            if found is None:
+            place = next(same, None)
+            if place is None:
                 return self._because(False, "items", "a case of the answer is not in the gold")
-            del rest[found]
+            del rest[place]
         return self._because(True, "items", "")
 
     def _same_case(self, value: Node, condition: Node, other: Node, when: Node) -> bool:
