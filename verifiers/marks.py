@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from markscheme.verifiers.limits import MAX_BOX_CHARS, MAX_JOINED_BOXES
 from markscheme.verifiers.patterns import compiled_later
@@ -41,7 +42,8 @@ _PARAGRAPHS_GAP = compiled_later(r"[.!?。]\s+[^\W\d_]")
 def last_mark(text: str) -> Statement | None:
     """The last answer that is marked, joined with those it is listed with."""
     statements: list[Statement] = []
-    last_box = next(boxes(text), None) if "boxed" in text or "fbox" in text else None
+    other_boxes = boxes(text)
+    last_box = next(other_boxes, None)
     if last_box is not None:
         statements.append(last_box)
     tagged = tags(text) if "</" in text else []
@@ -52,9 +54,9 @@ def last_mark(text: str) -> Statement | None:
         statements += _json_answers(text)[-1:]
     if not statements:
         return None
-    last = max(statements, key=lambda statement: statement.end)
-    if last.kind is AnswerKind.BOX:
-        return _joined(text, boxes(text))
+    last = max(statements, key=lambda statement: statement.end) if len(statements) > 1 else statements[0]
+    if last is last_box:
+        return _joined(text, chain([last], other_boxes))
     if last.kind is AnswerKind.TAG:
         joined = _joined(text, reversed(tagged))
         inner = _joined(last.answer, boxes(last.answer))
@@ -68,6 +70,8 @@ def last_mark(text: str) -> Statement | None:
 def boxes(text: str) -> Iterator[Statement]:
     r"""The balanced \boxed{...} and \fbox{...}, outermost ones, last first; also `\boxed 2`."""
     before = within = len(text)
+    if "boxed" not in text and "\\fbox" not in text:
+        return
     has_fbox = "\\fbox" in text
     while True:
         start = text.rfind("boxed", 0, before)
@@ -175,19 +179,20 @@ def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
     those. Different boxes in one sentence that are joined by a hedge, and many boxes in a row, leave the answer open:
     it is empty.
     """
-    last = next(found, None)
-    if last is None:
-        return None
+    last, before = next(found, None), next(found, None)
+    if last is None or before is None:
+        return last
     answers, start, end, joined = [last.answer], last.start, last.end, True
-    known, in_a_row = {_key(last.answer)}, {_key(last.answer)}
+    last_key = _key(last.answer)
+    known, in_a_row = {last_key}, {last_key}
     repeats = 0
-    for count, box in enumerate(found):
+    for count, box in enumerate(chain([before], found)):
         if box.end >= end:  # a box around the last one
             return _inner(box)
         between = text[box.end : start]
         if count > MAX_JOINED_BOXES or len(between) > _LONGEST_GAP_CHARS:
             break
-        key = _key(box.answer)
+        key = last_key if box.answer == last.answer else _key(box.answer)
         if len(between) <= SHORT_GAP_CHARS and key not in in_a_row:
             in_a_row.add(key)
             if not joined and len(in_a_row) > _MOST_BOXES_IN_A_ROW:
