@@ -6,14 +6,16 @@ more than one class of characters: its time grows with the length of the text an
 """
 
 import re
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 from markscheme.verifiers.last_line import last_line
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_COMPLETION_CHARS
 from markscheme.verifiers.marks import last_mark
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import unwrap
-from markscheme.verifiers.sentences import NEGATION, last_sentence
-from markscheme.verifiers.statements import Statement
+from markscheme.verifiers.sentences import NEGATION, is_anothers, last_sentence
+from markscheme.verifiers.statements import SHORT_GAP_CHARS, AnswerKind, Statement
 
 _TAIL_CHARS = 8_000
 _END_OF_TURN = compiled_later(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
@@ -28,6 +30,17 @@ _WITHDRAWN = compiled_later(
     re.IGNORECASE,
 )
 _LONGEST_WITHDRAWAL_CHARS = 200
+_HEADINGS = ("Question", "Problem", "Exercise", "Q:", "Task", "Instruction", "Example", "User", "Human")
+_NEXT_PROBLEM = compiled_later(
+    r"\n[ \t]{0,8}\n[#*\s]{0,6}(?:Question|Problem|Exercise|Q|Task|Instruction|Example)\s?[0-9]{0,3}[*]{0,2}\s?[:：]"
+    r"|\n[*# ]{0,6}(?:User|Human)\s?:"
+)
+"""Where a model that goes on and on sets itself another problem, or asks itself."""
+_MOST_PROBLEMS = 8
+"""Headings that are looked at: the first behind an answer ends the text."""
+_HIDDEN_ELEMENT = compiled_later(
+    r"<([a-zA-Z]{1,10})\s[^<>]{0,200}(?:display\s*:\s*none|visibility\s*:\s*hidden|(?<!-)color\s*[:=]\s*[\"']?white)[^<>]{0,200}>"
+)
 
 
 def extract(completion: str, *, lenient: bool = False) -> Statement | None:
@@ -45,6 +58,7 @@ def extract(completion: str, *, lenient: bool = False) -> Statement | None:
     start = _end_of_thought(completion, lenient=lenient)
     if start is None:
         return None
+    completion = _before_next_problem(completion, start)
     for chars in (_TAIL_CHARS, MAX_COMPLETION_CHARS):  # nearly always the tail has it
         text = readable(completion[max(start, len(completion) - chars) :])
         statement = _statement(text, lenient=lenient)
@@ -52,8 +66,23 @@ def extract(completion: str, *, lenient: bool = False) -> Statement | None:
             break
     if statement is None or not _commits(statement.answer):
         return None
+    if statement.kind is AnswerKind.BOX and is_anothers(
+        text[max(0, statement.start - SHORT_GAP_CHARS) : statement.start]
+    ):
+        return None
     after = text[statement.end : statement.end + _LONGEST_WITHDRAWAL_CHARS]
     return None if after.strip() and _WITHDRAWN.search(after) else statement
+
+
+def _before_next_problem(completion: str, start: int) -> str:
+    """What stands before the next problem, if an answer does; what the user would say is left off in any case."""
+    if not any(heading in completion for heading in _HEADINGS):
+        return completion
+    for heading in islice(_NEXT_PROBLEM.finditer(completion, start), _MOST_PROBLEMS):
+        text = completion[max(start, heading.start() - _TAIL_CHARS) : heading.start()]
+        if text.strip() and (heading[0].rstrip(" :").endswith(("User", "Human")) or _statement(text, lenient=False)):
+            return completion[: heading.start()]
+    return completion
 
 
 def _statement(text: str, *, lenient: bool) -> Statement | None:
@@ -77,7 +106,11 @@ def readable(completion: str) -> str:
         text = _first_turn(text)
     if "%" in text:
         text = _COMMENT_LINE.sub("", text)
-    return _without_html_comments(text) if "<!--" in text else text
+    if "<!--" in text:
+        text = _without(text, re.finditer("<!--", text), lambda _: "-->")
+    if "style" in text or "color" in text:
+        text = _without(text, _HIDDEN_ELEMENT.finditer(text), lambda opening: f"</{opening[1]}>")
+    return text
 
 
 def _first_turn(text: str) -> str:
@@ -86,13 +119,16 @@ def _first_turn(text: str) -> str:
     return text[:end]
 
 
-def _without_html_comments(text: str) -> str:
+def _without(text: str, openings: Iterable[re.Match[str]], closing: Callable[[re.Match[str]], str]) -> str:
+    """The text without what stands from each opening to its closing, or to the end."""
     pieces: list[str] = []
     position = 0
-    while (start := text.find("<!--", position)) >= 0:
-        pieces.append(text[position:start])
-        end = text.find("-->", start)
-        position = len(text) if end < 0 else end + 3
+    for opening in openings:
+        if opening.start() < position:
+            continue
+        pieces.append(text[position : opening.start()])
+        end = text.find(closing(opening), opening.end())
+        position = len(text) if end < 0 else end + len(closing(opening))
     return "".join(pieces) + text[position:]
 
 

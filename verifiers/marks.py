@@ -28,7 +28,6 @@ _MOST_REPEATS = 12
 _LONGEST_KEY_CHARS = 24
 _HIDDEN = compiled_later(
     r"(?:\\(?:text)?color\s*\{\s*(?:white|transparent|#?[fF]{6}|background)\s*\}|\\[hv]?phantom)[\s${]*$"
-    r"|<[a-zA-Z]+[^<>]*(?:display\s*:\s*none|visibility\s*:\s*hidden|color\s*[:=]\s*[\"']?white)[^<>]*>[\s$]*$"
 )
 """In front of a box that no reader would see."""
 _EXAMPLE = compiled_later(r"\b(?:an|for) example\b[^.\n]*$", re.IGNORECASE)
@@ -95,7 +94,7 @@ def boxes(text: str) -> Iterator[Statement]:
 
 def _is_no_statement(in_front: str) -> bool:
     """Whether a box behind this is hidden, or an example of a box."""
-    if ("{" in in_front or "<" in in_front) and _HIDDEN.search(in_front):
+    if "{" in in_front and _HIDDEN.search(in_front):
         return True
     return "xample" in in_front and _EXAMPLE.search(in_front) is not None
 

@@ -17,6 +17,7 @@ _ANSWER_IS = compiled_later(
 )
 _CHINESE_ANSWER = compiled_later(
     r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对])"
+    r"|(?:所以|因此|故|应)选(?:择|项)?\s?[：:]?\s?(?=[A-H](?![A-Za-z]))"
 )
 _FINAL_IS = compiled_later(
     r"[Ff]inal (?:result|value|solution|total|amount|count|number)(?:\s(?:is|was|will be)(?![a-zA-Z])|\s?[:=])"
@@ -30,7 +31,7 @@ _ADVERB = compiled_later(
 _SENTENCE_END = compiled_later(
     r"[.!?](?=\s|$|[\"')*])|[。！；？]|\n|,?\s(?:because|since|so|which|where|when|after|as|I hope|based on|for the)\s"
     r"|,\s(?:and|but)\s(?=[a-z]{2,} [a-z]{2,})"
-    r"|\s\((?:since|because|as|which|from|using|after|see|by|i\.e\.)\s|<\||</|\s--?\s(?=[a-zA-Z])"
+    r"|\*\*(?=,|\s*[^\w\s.$\\*(+/^=-])|\s\((?:since|because|as|which|from|using|after|see|by|i\.e\.)\s|<\||</|\s--?\s(?=[a-zA-Z])"
 )
 _DENIED = compiled_later(r"\bnot\b|n't\b|\bor\b|\beither\b|\bmaybe\b|\bif\b", re.IGNORECASE)
 NEGATION = compiled_later(
@@ -42,11 +43,18 @@ _SUPPOSING = frozenset(
     "suppose assume assuming imagine if unless whether claims claimed says said thinks thought guesses guessed doubt "
     "wrote writes".split()
 )
+_CLAIMING = frozenset({"claim", "say", "think", "believe", "guess"})
+"""Of others; what "we claim" is one's own."""
+_ANNOUNCED = compiled_later(r"answers?\s(?:is|was|must be|would be)[\s$:]*")
+_COMMENT = compiled_later(r"[^\\0-9\s]\s*%[^%\n]*$")
+"""Of LaTeX."""
 _DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
 """Behind a "not", with a word or two between: I am not sure that the answer is 7."""
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
 _QUOTES = "\"'“”‘’"
 _CHINESE_WORDS = compiled_later(r"^[\u4e00-\u9fff，、：\s]+")
+_CHINESE_COUNT = compiled_later(r"(?<=[0-9])\s?[个只条本张支块件名人辆棵朵位头匹把根][\u4e00-\u9fff]{0,8}$")
+"""The thing that is counted."""
 _CHINESE_NOT = compiled_later("[不没非]|或者?|可能|也许")
 
 
@@ -81,7 +89,7 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
     last_line = text.rfind("\n", 0, len(text.rstrip())) + 1
     if last_line >= start and (line := _ANSWER_LINE.match(text, last_line)):
         found = line.span()
-    if "答" in text or "结果" in text:
+    if not text.isascii() and any(mark in text for mark in "答果选"):
         for match in _CHINESE_ANSWER.finditer(text, start):
             if match.end() > (found or (0, 0))[1]:
                 found = match.span()
@@ -99,19 +107,33 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
     return found
 
 
+def is_anothers(before: str) -> bool:
+    """Whether what stands in front of a box makes it another's statement: they claim that the answer is."""
+    at = before.rfind("answer")
+    return at >= 0 and _ANNOUNCED.fullmatch(before, at) is not None and _is_supposed(before[:at])
+
+
 def _is_supposed(before: str) -> bool:
     """Whether what stands in front of "answer is" makes it another's statement, or none at all."""
+    if "%" in before and _COMMENT.search(before):
+        return True
     words = before.rpartition("\n")[2].split()
     quoted = False
     while words and not quoted and words[-1].strip(_QUOTES).lower() in _BETWEEN:
         quoted = words.pop()[0] in _QUOTES
     if quoted or not words:
         return bool(words)
-    last = words[-1].strip(_QUOTES + ":,").lower()
-    if last in ("then", "that") and len(words) > 1 and words[-2].strip(_QUOTES + ":,").lower() in _SUPPOSING:
+    if len(words) > 1 and words[-1].lower() in ("then", "that") and _is_supposing(words[:-1]):
         return True
-    if last in _DOUBTED:
+    if words[-1].strip(_QUOTES + ":,").lower() in _DOUBTED:
         return any(word.lower().endswith(("n't", "cannot", "not", "never")) for word in words[-4:-1])
+    return _is_supposing(words)
+
+
+def _is_supposing(words: list[str]) -> bool:
+    last = words[-1].strip(_QUOTES + ":,").lower()
+    if last in _CLAIMING:
+        return len(words) > 1 and words[-2].lower() not in ("i", "we")
     return last in _SUPPOSING
 
 
@@ -131,7 +153,7 @@ def _sentence(segment: str, at: int) -> tuple[str, int]:
             rest = whole[: spans[0].start()] + whole[spans[0].end() :]
             if not any(map(str.isdigit, rest)) and not HEDGE.search(rest):
                 return next(group for group in spans[0].groups() if group).strip(), stop - at
-        value = _CHINESE_WORDS.sub("", whole)
+        value = _CHINESE_COUNT.sub("", _CHINESE_WORDS.sub("", whole))
         if value != whole and not HEDGE.search(whole) and not _CHINESE_NOT.search(whole) and is_value(value):
             return value, stop - at
         value = whole.rpartition(" is ")[2].strip()
