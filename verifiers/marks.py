@@ -47,8 +47,8 @@ def last_mark(text: str) -> Statement | None:
         statements.append(last_box)
     tagged = tags(text) if "</" in text else []
     statements += tagged[-1:]
-    if "####" in text:
-        statements += hash_lines(text)[-1:]
+    if "####" in text and (hashes := next(hash_lines(text), None)) is not None:
+        statements.append(hashes)
     if 'nswer"' in text or 'NSWER"' in text:
         statements += _json_answers(text)[-1:]
     if not statements:
@@ -139,23 +139,19 @@ def tags(text: str) -> list[Statement]:
     return found
 
 
-def hash_lines(text: str) -> list[Statement]:
-    """Lines `#### x` whose x reads as a number, and one that ends the text: any other is a heading."""
-    found: list[Statement] = []
+def hash_lines(text: str) -> Iterator[Statement]:
+    """Lines `#### x` whose x reads as a number, and one that ends the text, last first: any other is a heading."""
     end_of_text = len(text.rstrip())
-    position = text.find("####")
+    position = text.rfind("####")
     while position >= 0:
-        end = text.find("\n", position)
-        end = len(text) if end < 0 else end
-        line = text[position:end].rstrip()
-        at_line_start = not text[text.rfind("\n", 0, position) + 1 : position].strip(" *")
-        if at_line_start and not line.startswith("#####"):
+        begin, end = text.rfind("\n", 0, position) + 1, text.find("\n", position)
+        line = text[position : end if end >= 0 else len(text)].rstrip()
+        if not text[begin:position].strip(" *") and not line.startswith("#####"):
             answer = line[4:].strip(" *")
             is_last = position + len(line) >= end_of_text
             if answer and (is_last or (len(answer) < 40 and read(answer.lstrip("$ ")).number is not None)):
-                found.append(Statement(answer, AnswerKind.HASHES, position, position + len(line)))
-        position = text.find("####", max(end, position + 4))
-    return found
+                yield Statement(answer, AnswerKind.HASHES, position, position + len(line))
+        position = text.rfind("####", 0, begin)
 
 
 def _json_answers(text: str) -> list[Statement]:

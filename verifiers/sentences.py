@@ -102,8 +102,11 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
         if said and not _is_supposed(text[max(0, at - SHORT_GAP_CHARS) : at]):
             return said.span()
         before = at - start
-    if found is None and "inal " in text:
-        found = max((match.span() for match in _FINAL_IS.finditer(text, start)), default=None)
+    before = len(text)
+    while found is None and (at := text.rfind("inal ", start, before)) > 0:
+        said = _FINAL_IS.match(text, at - 1)
+        found = said.span() if said else None
+        before = at
     return found
 
 
