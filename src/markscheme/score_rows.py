@@ -14,7 +14,7 @@ from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
 PROMPT_COLUMNS = ("prompt", "question", "problem")
 GOLD_COLUMNS = ("gold", "answer")
-META_COLUMNS = ("completion_tokens", "finish_reason")
+META_COLUMNS = ("completion_tokens", "finish_reason", "choices", "step_ends")
 
 MAX_BATCH_BYTES = 1 << 18
 """A batch ends with the line that brings it to this: several for each process are in memory."""

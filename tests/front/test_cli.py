@@ -354,7 +354,7 @@ def test_ctrl_c_leaves_no_half_scored_file(
             raise KeyboardInterrupt
 
     monkeypatch.setattr("markscheme.commands.score.scorer_by_name", lambda name, lenient: Interrupted())
-    monkeypatch.setattr("markscheme.commands.score.VERIFIERS", ())  # any other scorer works in this process
+    monkeypatch.setattr("markscheme.commands.score.RULES", ())  # any other scorer works in this process
     assert run(f"score good.jsonl --out {tmp_path / 'out' / 'scored.jsonl'}") == 130
     assert "give the same command again to go on" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
@@ -487,3 +487,22 @@ print(run(["score", sys.argv[1]]), run(["evaluate", "--task", "generated", "--ou
         result.stderr,
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_score_choices_and_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"completion": "So it is (B).\nThe answer is B.", "gold": "B"},
+        {"completion": "The answer is 12.", "gold": "C", "choices": ["7", "9", "12"]},
+    ]
+    (tmp_path / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli.run(["score", str(tmp_path / "choices.jsonl"), "--scorer", "choice", "--processes", "1"]) == 0
+    assert "correct 2" in capsys.readouterr().out
+    row = {"completion": "3 + 4 = 8. 2 * 4 = 8.", "step_ends": [10, 21]}
+    (tmp_path / "steps.jsonl").write_text(json.dumps(row) + "\n")
+    words = ["score", str(tmp_path / "steps.jsonl"), "--scorer", "steps", "--processes", "1", "--explain"]
+    assert cli.run(words) == 0
+    output = capsys.readouterr().out
+    assert "value 0.5" in output
+    assert "wrong   3 + 4 = 8" in output
+    assert cli.run([*words, "--lenient"]) == 2
+    assert "leave out --lenient" in capsys.readouterr().err

@@ -85,7 +85,7 @@ from markscheme import cli, score_output
 from markscheme.commands import score
 from toy_scorer import Toy, peak_kilobytes
 
-score.VERIFIERS = ("math",)
+score.RULES = ("math",)
 score.scorer_by_name = lambda name, lenient: Toy(lenient)
 score.MAX_BATCH_LINES = int(os.environ.get("MAX_BATCH_LINES", "10"))
 score_output.CHECKPOINT_EVERY_S = 0.05

@@ -30,6 +30,8 @@ def _facts(row: dict[str, Any], score: Score) -> Iterator[tuple[str, str]]:
         if name in row:
             yield "gold", str(row[name])
             break
+    for text in score.evidence.get("wrong", ()):
+        yield "wrong", str(text)
     ruled = [f"{key} {score.evidence[key]}" for key in ("tier", "kind") if key in score.evidence]
     if ruled:
         yield "by", ", ".join(ruled)

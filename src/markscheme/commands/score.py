@@ -11,7 +11,7 @@ from rich.console import Console
 
 from markscheme import __version__
 from markscheme.commands.explanation import explanation
-from markscheme.commands.shared import VERIFIERS, console, scorer_by_name
+from markscheme.commands.shared import RULES, console, scorer_by_name
 from markscheme.files import InputError
 from markscheme.progress import progress_bar
 from markscheme.score_output import Output, is_stream, open_output
@@ -48,9 +48,11 @@ def score(
     Parameters
     ----------
     file
-        .jsonl or .jsonl.gz with the columns completion, gold and, where there is one, prompt.
+        .jsonl or .jsonl.gz with the columns completion, gold and, where there are any, prompt, choices (texts in the
+        order of the letters), step_ends (offsets), completion_tokens, finish_reason.
     scorer
-        math, gsm8k, cmath or generic, or the folder of a reward model.
+        math, gsm8k, cmath, generic, choice (letters) or steps (the arithmetic, without a gold), or the folder of a
+        reward model.
     lenient
         Without a stated answer, take the last number of the last line.
     explain
@@ -65,7 +67,7 @@ def score(
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     judge = scorer_by_name(scorer, lenient)
-    processes = _processes(processes, learned=scorer not in VERIFIERS)
+    processes = _processes(processes, learned=scorer not in RULES)
     if out is None and not explain:
         out = file.with_name(f"{file.name.removesuffix('.gz').removesuffix('.jsonl')}.scored.jsonl")
     talk = Console(stderr=True, highlight=False) if out and is_stream(out) else console

@@ -14,12 +14,14 @@ from markscheme.files import InputError
 from markscheme.problems import Problem
 from markscheme.prompting import BOXED_INSTRUCTION, PromptFormat
 from markscheme.scoring import Sample, Scorer
-from markscheme.verifiers import MathVerifier
+from markscheme.verifiers import ChoiceVerifier, MathVerifier, StepVerifier
 from markscheme.verifiers.profiles import Profile
 
 console = Console(highlight=False)
 
 VERIFIERS: tuple[Profile, ...] = get_args(Profile)
+RULES = (*VERIFIERS, "choice", "steps")
+"""Scorers that need no model; the last two are no verifiers of answers to a task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +84,24 @@ def say(text: str) -> None:
 
 
 def scorer_by_name(name: str, lenient: bool = False) -> Scorer:
-    """A verifier by its profile, or a reward model by its folder.
+    """A verifier by its profile, "choice", "steps", or a reward model by its folder.
 
     Raises:
-        InputError: if it is neither.
+        InputError: if it is none of them, or `lenient` does not apply to it.
     """
     if name in VERIFIERS:
         return verifier_by_name(name, lenient)
+    if name == "choice":
+        return ChoiceVerifier(lenient=lenient)
+    if lenient and (name in RULES or Path(name).is_dir()):
+        raise InputError(f"the scorer {name} takes no answer from a completion: leave out --lenient")
+    if name == "steps":
+        return StepVerifier()
     if Path(name).is_dir():
         from markscheme.reward_models import RewardModel
 
         return RewardModel(Path(name))
-    raise InputError(f"no scorer {name!r}; there are {', '.join(VERIFIERS)}, and the folders of reward models")
+    raise InputError(f"no scorer {name!r}; there are {', '.join(RULES)}, and the folders of reward models")
 
 
 def verifier_by_name(name: str, lenient: bool = False) -> MathVerifier:
