@@ -41,6 +41,7 @@ _PLAIN_SENTENCE = compiled_later(r"(?:\\text\{)?[a-zA-Z ,']*[$]?[0-9][0-9,.]*[$]
 _COMMAND = compiled_later(r"\\[a-zA-Z]+")
 _FIRST_WORD = compiled_later(r"([a-z]+)[,.;:!]")
 _DECIMAL_COMMA = compiled_later(r"(-?[0-9]+),([0-9]+)")
+_CONVERT = compiled_later(r"\b(?:write|express|convert|simplify|reduce|rewrite|change)", re.IGNORECASE)
 _UNSPACED = compiled_later(r"\s|\\left|\\right|\\[,;!: ]|\\displaystyle|[${}]|\\cdot|\\times|\*")
 
 
@@ -234,6 +235,17 @@ def occurs_in(answer: str, prompt: str) -> bool:
     """Whether a formula of the prompt was merely written down again, spacing aside."""
     formula = _UNSPACED.sub("", answer)
     return len(formula) > 2 and formula in _UNSPACED.sub("", prompt)
+
+
+def copies_number(answer: str, gold: str, prompt: str) -> bool:
+    """Whether an answer that equals the gold is a number of the prompt, which asked for another form of it."""
+    a, g = read(answer), read(gold)
+    if a.number is None or g.number is None or a.number.denominator == 1 or spelling(a.text) == spelling(g.text):
+        return False
+    same_form = isinstance(a.node, Number) == isinstance(g.node, Number) and (
+        a.node is None or in_lowest_terms(a.node) or not in_lowest_terms(g.node or a.node)
+    )
+    return not same_form and _CONVERT.search(prompt) is not None and occurs_in(answer, prompt)
 
 
 def is_final_form(answer: str, gold: str) -> bool:

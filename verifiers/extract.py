@@ -19,11 +19,13 @@ from markscheme.verifiers.statements import SHORT_GAP_CHARS, AnswerKind, Stateme
 
 _TAIL_CHARS = 8_000
 _END_OF_TURN = compiled_later(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
-_COMMENT_LINE = compiled_later(r"^[ \t]*%.*$", re.MULTILINE)
+_OTHERS_TURN = compiled_later(r"\s*<\|im_start\|>(?:user|system)")
+_COMMENT_LINE = compiled_later(r"^[ \t]*(?:%|\[//\]:).*$", re.MULTILINE)
+"""Of LaTeX and Markdown."""
 _WITHDRAWN = compiled_later(
     r"\b(?:disregard|ignore) (?:it|this|that|the above|my answer|that answer)\b"
     r"|\bI (?:do not|don't|did not|didn't|cannot|can't|could not|couldn't) (?:know|find|determine|solve|answer)\b"
-    r"|\bI have no (?:answer|idea)\b|\bI (?:was|am) (?:unable|not able) to\b"
+    r"|\bjust kidding\b|\bnot my answer\b|\bI have no (?:answer|idea)\b|\bI (?:was|am) (?:unable|not able) to\b"
     r"|[.!\n]\s+(?:(?:but|actually|wait|hmm|oh|sorry|no|on reflection|on second thought)[,.:!]?\s+){0,3}"
     r"(?:that|this|it|my answer)(?: is|'s| was)(?: clearly| actually| all)? (?:wrong|incorrect|not (?:right|correct)"
     r"|a mistake)\b",
@@ -104,7 +106,7 @@ def readable(completion: str) -> str:
         text = text.encode("utf-8", "replace").decode("utf-8")
     if "<|" in text or "</s>" in text:
         text = _first_turn(text)
-    if "%" in text:
+    if "%" in text or "[//]" in text:
         text = _COMMENT_LINE.sub("", text)
     if "<!--" in text:
         text = _without(text, re.finditer("<!--", text), lambda _: "-->")
@@ -114,7 +116,13 @@ def readable(completion: str) -> str:
 
 
 def _first_turn(text: str) -> str:
-    """What stands before the first end of a turn, if anything does: what follows answers another question."""
+    """What stands before the first end of a turn, if anything does: what follows answers another question.
+
+    A text that begins with somebody else's turn is the first one of the model's own.
+    """
+    if _OTHERS_TURN.match(text):
+        own = text.find("<|im_start|>assistant")
+        text = text[own:] if own >= 0 else ""
     end = next((mark.start() for mark in _END_OF_TURN.finditer(text) if text[: mark.start()].strip()), len(text))
     return text[:end]
 

@@ -13,7 +13,11 @@ from markscheme.verifiers.statements import HEDGE, JOINING, SHORT_GAP_CHARS, Ans
 _BRACE = compiled_later(r"\\.|[{}]", re.DOTALL)
 _BOX_START = compiled_later(r"(?:\\|\\begin|\\f)boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])|\\beginboxed")
 _BOX_WITHOUT_BRACES = compiled_later(r"\s*([^\s${}\\]+)")
-_TAG = compiled_later(r"<(/?)answer>", re.IGNORECASE)
+_TAG = compiled_later(r"[<\[](/?)(?:final[_ -]?)?answer[>\]]", re.IGNORECASE)
+_COMMENT = compiled_later(r"[^\\0-9\s]\s*%[^%\n]*$")
+"""Of LaTeX, behind a formula."""
+_ATTACHED = compiled_later(r"(?:\\[!,]|\{\})*[0-9]")
+"""Digits that stick to a box: another number than the one in it."""
 _LISTED = compiled_later(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
 _CORRECTION = compiled_later(
     r"\b(?:no|wait|actually|correct(?:ion|ed)?|instead|sorry|rather|mistake|should be|so|hence|thus|therefore|then"
@@ -45,7 +49,7 @@ def last_mark(text: str) -> Statement | None:
     last_box = next(other_boxes, None)
     if last_box is not None:
         statements.append(last_box)
-    tagged = tags(text) if "</" in text else []
+    tagged = tags(text) if "</" in text or "[/" in text else []
     statements += tagged[-1:]
     if "####" in text and (hashes := next(hash_lines(text), None)) is not None:
         statements.append(hashes)
@@ -54,6 +58,8 @@ def last_mark(text: str) -> Statement | None:
     if not statements:
         return None
     last = max(statements, key=lambda statement: statement.end) if len(statements) > 1 else statements[0]
+    if last is last_box and _ATTACHED.match(text, last.end):
+        return Statement("", last.kind, last.start, last.end)
     if last is last_box:
         return _joined(text, chain([last], other_boxes))
     if last.kind is AnswerKind.TAG:
@@ -87,13 +93,23 @@ def boxes(text: str) -> Iterator[Statement]:
         if _is_no_statement(text[max(0, before - SHORT_GAP_CHARS) : before]):
             continue
         if box is not None:
-            yield box
+            yield _with_sign(text, box)
         else:  # a box around one that is never closed is not closed either
             within = before
 
 
+def _with_sign(text: str, box: Statement) -> Statement:
+    """The box with the minus sign that stands in front of it: x = -\\boxed{7}."""
+    if box.start == 0 or text[box.start - 1] not in "-−" or text[box.start - 2 : box.start - 1] not in (*" $=(\n:", ""):
+        return box
+    answer = box.answer if box.answer.strip().isalnum() else f"({box.answer})"
+    return Statement(f"-{answer}", box.kind, box.start - 1, box.end)
+
+
 def _is_no_statement(in_front: str) -> bool:
-    """Whether a box behind this is hidden, or an example of a box."""
+    """Whether a box behind this is hidden, in a comment, or an example of a box."""
+    if "%" in in_front and _COMMENT.search(in_front):
+        return True
     if "{" in in_front and _HIDDEN.search(in_front):
         return True
     return "xample" in in_front and _EXAMPLE.search(in_front) is not None
@@ -178,7 +194,7 @@ def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
     if last is None or before is None:
         return last
     answers, start, end, joined = [last.answer], last.start, last.end, True
-    last_key = _key(last.answer)
+    list_start, last_key = start, _key(last.answer)
     known, in_a_row = {last_key}, {last_key}
     repeats = 0
     for count, box in enumerate(chain([before], found)):
@@ -204,10 +220,11 @@ def _joined(text: str, found: Iterator[Statement]) -> Statement | None:
             if gap == "list":
                 answers.insert(0, box.answer)
                 known.add(key)
+                list_start = box.start
             else:
                 joined = False
         start = box.start
-    return Statement(", ".join(answers), last.kind, start, end)
+    return Statement(", ".join(answers), last.kind, list_start, end)
 
 
 def _key(answer: str) -> object:

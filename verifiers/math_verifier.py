@@ -11,6 +11,7 @@ from markscheme.verifiers.compare import (
     Comparison,
     compare,
     compare_cheaply,
+    copies_number,
     is_final_form,
     occurs_in,
 )
@@ -103,11 +104,14 @@ def _answer(text: str, rules: Rules) -> str:
 
 def _without_echo(comparison: Comparison, answer: str, gold: str, sample: Sample) -> Comparison:
     """Writing a formula of the question down again is no answer to it."""
-    if comparison.equal is not True or comparison is SAME_NUMBER or comparison.tier in ("text", "rounding"):
+    if comparison.equal is not True or comparison.tier in ("text", "rounding"):
         return comparison
-    if is_final_form(answer, gold) or not occurs_in(answer, _text_of(sample)):
+    if comparison is SAME_NUMBER and answer.lstrip("-").isdigit():
         return comparison
-    return _ECHO
+    prompt = _text_of(sample)
+    if copies_number(answer, gold, prompt) or not (is_final_form(answer, gold) or not occurs_in(answer, prompt)):
+        return _ECHO
+    return comparison
 
 
 def _text_of(sample: Sample) -> str:

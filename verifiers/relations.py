@@ -24,6 +24,8 @@ from markscheme.verifiers.tree import (
 )
 
 _TINY = 1e-9
+_MOST_APART = 10
+"""What differs by more than a tenth is no approximation."""
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
 
@@ -40,7 +42,7 @@ def named_value(node: Node) -> tuple[Node | None, Node, list[Node]]:
         sides.pop()
         signs.pop()
     if signs == ["~"] and not is_name(sides[0]):
-        return None, sides[0], []
+        return (None, sides[0], []) if _are_near(sides[0], sides[1]) else (None, node, [])
     if is_name(sides[0]):
         return sides[0], sides[-1], [side for side in sides[1:-1] if _is_written_number(side)]
     if len(sides) == 2 and isinstance(sides[1], Symbol | Words):
@@ -50,6 +52,12 @@ def named_value(node: Node) -> tuple[Node | None, Node, list[Node]]:
     if len(sides) > 2:  # an expression, worked out step by step
         return sides[0], sides[-1], [side for side in sides[:-1] if _is_written_number(side)]
     return None, node, []
+
+
+def _are_near(a: Node, b: Node) -> bool:
+    """Whether one number can be an approximation of the other; expressions are given the benefit of the doubt."""
+    x, y = exact(a), exact(b)
+    return x is None or y is None or abs(x - y) * _MOST_APART <= max(abs(x), abs(y))
 
 
 def _is_written_number(node: Node) -> bool:

@@ -10,13 +10,15 @@ from markscheme.verifiers.statements import BOLD, FORMULA_SPAN, HEDGE, SHORT_GAP
 _ANSWER_IS = compiled_later(
     r"answers?(?P<bold>[*_]{0,3})\s?(?:to (?:the|this|our) (?:question|problem) |for (?:the|this) (?:question|problem) "
     r"|in \w{1,12} )?"
-    r"(?:(?:is|are|was|would be|will be|must be|should be|comes out to|equals)(?![a-zA-Z])[*_]{0,3}\s?:?"
-    r"|[:=：](?P<b>[*_]{0,3})"
+    r"(?:\([^()\n]{1,40}\)\s?)?"
+    r"(?:(?:is|are|was|(?:would|will|must|should) (?:then |thus |therefore )?be|comes out to|equals)(?![a-zA-Z])"
+    r"[*_]{0,3}\s?:?"
+    r"|(?:[:=：→⇒|]|->|\$?\\to\b)(?P<b>[*_]{0,3})"
     r"|(?=[*_#]{0,3}:?[*_]{0,3}\s*\n)|\s(?=\$|\\\(|\\\[))",
     re.IGNORECASE,
 )
 _CHINESE_ANSWER = compiled_later(
-    r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对])"
+    r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对え])"
     r"|(?:所以|因此|故|应)选(?:择|项)?\s?[：:]?\s?(?=[A-H](?![A-Za-z]))"
 )
 _FINAL_IS = compiled_later(
@@ -35,25 +37,35 @@ _SENTENCE_END = compiled_later(
 )
 _DENIED = compiled_later(r"\bnot\b|n't\b|\bor\b|\beither\b|\bmaybe\b|\bif\b", re.IGNORECASE)
 NEGATION = compiled_later(
-    r"\s*(?:\\text\{)?\s*(?:(?:definitely|certainly|clearly|probably|surely)\s)?(?:not\b|n't\b|isn't\b|neither\s+\S|never\b|不是|不)",
+    r"\s*(?:\\text\{)?\s*(?:(?:definitely|certainly|clearly|probably|surely)\s)?(?:not\b|n't\b|isn't\b|neither\s+\S|never\b"
+    r"|(?:anything|everything) (?:but|except)\b|other than\b|different from\b|far from\b|unlikely\b|不是|不)",
     re.IGNORECASE,
 )
 _LONGEST_SENTENCE_CHARS = 400
 _SUPPOSING = frozenset(
     "suppose assume assuming imagine if unless whether claims claimed says said thinks thought guesses guessed doubt "
-    "wrote writes".split()
+    "wrote writes false untrue doubtful impossible supposedly".split()
 )
 _CLAIMING = frozenset({"claim", "say", "think", "believe", "guess"})
 """Of others; what "we claim" is one's own."""
 _ANNOUNCED = compiled_later(r"answers?\s(?:is|was|must be|would be)[\s$:]*")
 _COMMENT = compiled_later(r"[^\\0-9\s]\s*%[^%\n]*$")
 """Of LaTeX."""
+_FOREIGN_STEMS = ("espuesta", "esposta", "éponse", "ntwort", "isposta", "答え")
+_FOREIGN_ANSWER = compiled_later(
+    r"(?:respuesta|resposta|r[ée]ponse|antwort|risposta)(?:\s(?:final\w?|correct\w|finale))?"
+    r"(?:\s(?:es|é|est|è|lautet|ist)(?:\s(?:donc|pues|entonces|por tanto|daher|also|portanto|quindi))?(?![a-zA-Z])"
+    r"|[*_]{0,3}\s?:)|答え\s?(?:は|[:：】])",
+    re.IGNORECASE,
+)
+_IF = compiled_later(r"\bif\b[^.\n]*$", re.IGNORECASE)
+"""In front of "the answer would be"."""
 _DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
 """Behind a "not", with a word or two between: I am not sure that the answer is 7."""
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
 _QUOTES = "\"'“”‘’"
-_CHINESE_WORDS = compiled_later(r"^[\u4e00-\u9fff，、：\s]+")
-_CHINESE_COUNT = compiled_later(r"(?<=[0-9])\s?[个只条本张支块件名人辆棵朵位头匹把根][\u4e00-\u9fff]{0,8}$")
+_CHINESE_WORDS = compiled_later(r"^[\u3040-\u30ff\u4e00-\u9fff，、：\s]+")
+_CHINESE_COUNT = compiled_later(r"(?<=[0-9])\s?(?![百千万亿億兆十成折])[\u3040-\u30ff\u4e00-\u9fff]{1,12}$")
 """The thing that is counted."""
 _CHINESE_NOT = compiled_later("[不没非]|或者?|可能|也许")
 
@@ -66,7 +78,11 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
         return None
     begins, ends = anchor
     segment = text[ends : ends + _LONGEST_SENTENCE_CHARS]
+    if text[ends - 1] == "|":  # a cell of a table
+        segment = segment.partition("|")[0]
     at = len(segment) - len(segment.lstrip(" \t\n*_:：#"))
+    if segment.startswith("</", at):
+        at = segment.find(">", at) + 1
     if NEGATION.match(segment, at):
         withdrawn = after_mark and (boxed or "").strip() in segment[at : at + SHORT_GAP_CHARS]
         return None if after_mark and not withdrawn else Statement("", AnswerKind.SENTENCE, begins, ends)
@@ -74,7 +90,7 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
         at = adverb.end()
     at += len(segment[at:]) - len(segment[at:].lstrip(" \t\n*_"))
     answer, length = _sentence(segment, at)
-    if segment[at + length : at + length + 1] in ("?", "？"):
+    if segment[at + length : at + length + 1] in ("?", "？") or answer.endswith(("吗", "か")):
         return None
     if after_mark and not is_value(answer):
         return None
@@ -99,9 +115,13 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
         if found and at < found[0]:
             break
         said = _ANSWER_IS.match(text, at)
-        if said and not _is_supposed(text[max(0, at - SHORT_GAP_CHARS) : at]):
+        in_front = text[max(0, at - _LONGEST_SENTENCE_CHARS) : at]
+        if said and not _is_supposed(in_front) and not ("would" in said[0] and _IF.search(in_front)):
             return said.span()
         before = at - start
+    foreign = _last_foreign(text, start) if found is None else None
+    if foreign is not None:
+        return foreign.span()
     before = len(text)
     while found is None and (at := text.rfind("inal ", start, before)) > 0:
         said = _FINAL_IS.match(text, at - 1)
@@ -110,10 +130,19 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
     return found
 
 
+def _last_foreign(text: str, start: int) -> re.Match[str] | None:
+    """The last announcement in Spanish, Portuguese, French, German, Italian or Japanese."""
+    if not any(stem in text for stem in _FOREIGN_STEMS):
+        return None
+    return max(_FOREIGN_ANSWER.finditer(text, start), key=lambda match: match.start(), default=None)
+
+
 def is_anothers(before: str) -> bool:
-    """Whether what stands in front of a box makes it another's statement: they claim that the answer is."""
+    """Whether what stands in front of a box makes it another's statement: they claim that the answer is, it says."""
     at = before.rfind("answer")
-    return at >= 0 and _ANNOUNCED.fullmatch(before, at) is not None and _is_supposed(before[:at])
+    if at >= 0 and _ANNOUNCED.fullmatch(before, at):
+        return _is_supposed(before[:at])
+    return before.rstrip(" $\\([:").endswith((" says", " said", " claims", " claimed"))
 
 
 def _is_supposed(before: str) -> bool:
@@ -150,14 +179,22 @@ def _sentence(segment: str, at: int) -> tuple[str, int]:
     if span and span.end() >= stop:  # a dot inside a formula ends no sentence
         return next(group for group in span.groups() if group).strip(), span.end() - at
     whole = segment[at:stop].strip(" \t\n*_,;:")
+    if " or " in whole and len(whole) <= MAX_ANSWER_CHARS:
+        values = {read(part.strip(" ,$")).number for part in whole.split(" or ")}
+        if len(values) == 1 and None not in values:  # the same number twice: 3/8, or 0.375
+            return whole.partition(" or ")[0].strip(" ,$"), stop - at
     if len(whole) <= MAX_ANSWER_CHARS and read(whole).node is None:
         spans = list(FORMULA_SPAN.finditer(whole))
         if len(spans) == 1:
             rest = whole[: spans[0].start()] + whole[spans[0].end() :]
             if not any(map(str.isdigit, rest)) and not HEDGE.search(rest):
                 return next(group for group in spans[0].groups() if group).strip(), stop - at
-        value = _CHINESE_COUNT.sub("", _CHINESE_WORDS.sub("", whole))
+        value = _CHINESE_WORDS.sub("", whole)
+        value = value if is_value(value) else _CHINESE_COUNT.sub("", value)
         if value != whole and not HEDGE.search(whole) and not _CHINESE_NOT.search(whole) and is_value(value):
+            return value, stop - at
+        value = whole.replace("**", "")
+        if value != whole and is_value(value):
             return value, stop - at
         value = whole.rpartition(" is ")[2].strip()
         if value != whole and not HEDGE.search(value) and not _DENIED.search(whole) and read(value).node is not None:
