@@ -31,10 +31,10 @@ _WITHDRAWN = compiled_later(
     r"|a mistake)\b",
     re.IGNORECASE,
 )
-_LONGEST_WITHDRAWAL_CHARS = 200
-_HEADINGS = ("Question", "Problem", "Exercise", "Q:", "Task", "Instruction", "Example", "User", "Human")
+_SHORTEST_WITHDRAWAL_CHARS, _LONGEST_WITHDRAWAL_CHARS = 9, 200
+_HEADINGS = ("Question", "Problem", "Exercise", "Q:", "Instruction")
 _NEXT_PROBLEM = compiled_later(
-    r"\n[ \t]{0,8}\n[#*\s]{0,6}(?:Question|Problem|Exercise|Q|Task|Instruction|Example)\s?[0-9]{0,3}[*]{0,2}\s?[:：]"
+    r"\n\n[#*\s]{0,6}(?:Question|Problem|Exercise|Q|Instruction)\s?[0-9]{0,3}[*]{0,2}\s?[:：]"
     r"|\n[*# ]{0,6}(?:User|Human)\s?:"
 )
 """Where a model that goes on and on sets itself another problem, or asks itself."""
@@ -73,12 +73,13 @@ def extract(completion: str, *, lenient: bool = False) -> Statement | None:
     ):
         return None
     after = text[statement.end : statement.end + _LONGEST_WITHDRAWAL_CHARS]
-    return None if after.strip() and _WITHDRAWN.search(after) else statement
+    return None if len(after) >= _SHORTEST_WITHDRAWAL_CHARS and _WITHDRAWN.search(after) else statement
 
 
 def _before_next_problem(completion: str, start: int) -> str:
     """What stands before the next problem, if an answer does; what the user would say is left off in any case."""
-    if not any(heading in completion for heading in _HEADINGS):
+    headed = "\n\n" in completion and any(heading in completion for heading in _HEADINGS)
+    if not headed and "User" not in completion and "Human" not in completion:
         return completion
     for heading in islice(_NEXT_PROBLEM.finditer(completion, start), _MOST_PROBLEMS):
         text = completion[max(start, heading.start() - _TAIL_CHARS) : heading.start()]
@@ -142,7 +143,7 @@ def _without(text: str, openings: Iterable[re.Match[str]], closing: Callable[[re
 
 def _end_of_thought(text: str, *, lenient: bool) -> int | None:
     """Where the answer proper begins; None if it has not begun."""
-    if "<" not in text:
+    if "think" not in text and "begin_of_solution" not in text:
         return 0
     solution = text.rfind("<|begin_of_solution|>")
     end = max(text.rfind("</think>"), text.rfind("</thinking>"), solution)

@@ -110,7 +110,7 @@ def _is_no_statement(in_front: str) -> bool:
     """Whether a box behind this is hidden, in a comment, or an example of a box."""
     if "%" in in_front and _COMMENT.search(in_front):
         return True
-    if "{" in in_front and _HIDDEN.search(in_front):
+    if ("color" in in_front or "phantom" in in_front) and _HIDDEN.search(in_front):
         return True
     return "xample" in in_front and _EXAMPLE.search(in_front) is not None
 
