@@ -18,6 +18,8 @@ from markscheme.verifiers.sentences import NEGATION, is_anothers, last_sentence
 from markscheme.verifiers.statements import SHORT_GAP_CHARS, AnswerKind, Statement
 
 _TAIL_CHARS = 8_000
+_MARKS = ("boxed", "nswer", "NSWER", "####", "答案")
+"""Without one of these, only the tail is read: a thought that was cut off has a hundred thousand characters."""
 _END_OF_TURN = compiled_later(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
 _OTHERS_TURN = compiled_later(r"\s*<\|im_start\|>(?:user|system)")
 _COMMENT_LINE = compiled_later(r"^[ \t]*(?:%|\[//\]:).*$", re.MULTILINE)
@@ -64,7 +66,7 @@ def extract(completion: str, *, lenient: bool = False) -> Statement | None:
     for chars in (_TAIL_CHARS, MAX_COMPLETION_CHARS):  # nearly always the tail has it
         text = readable(completion[max(start, len(completion) - chars) :])
         statement = _statement(text, lenient=lenient)
-        if statement is not None or len(completion) - start <= chars:
+        if statement is not None or len(completion) - start <= chars or not any(map(completion.__contains__, _MARKS)):
             break
     if statement is None or not _commits(statement.answer):
         return None
