@@ -41,7 +41,10 @@ _PLAIN_SENTENCE = compiled_later(r"(?:\\text\{)?[a-zA-Z ,']*[$]?[0-9][0-9,.]*[$]
 _COMMAND = compiled_later(r"\\[a-zA-Z]+")
 _FIRST_WORD = compiled_later(r"([a-z]+)[,.;:!]")
 _DECIMAL_COMMA = compiled_later(r"(-?[0-9]+),([0-9]+)")
-_CONVERT = compiled_later(r"\b(?:write|express|convert|simplify|reduce|rewrite|change)", re.IGNORECASE)
+_CONVERT = compiled_later(
+    r"\b(?:write|express|convert|simplify|reduce|rewrite|change|(?:prime )?factor)", re.IGNORECASE
+)
+_BASE_TEN = compiled_later(r"_\{?10\}?$")
 _UNSPACED = compiled_later(r"\s|\\left|\\right|\\[,;!: ]|\\displaystyle|[${}]|\\cdot|\\times|\*")
 
 
@@ -238,14 +241,33 @@ def occurs_in(answer: str, prompt: str) -> bool:
 
 
 def copies_number(answer: str, gold: str, prompt: str) -> bool:
-    """Whether an answer that equals the gold is a number of the prompt, which asked for another form of it."""
+    """Whether an answer that equals the gold is a number of the prompt, which asks for another form of it."""
     a, g = read(answer), read(gold)
-    if a.number is None or g.number is None or a.number.denominator == 1 or spelling(a.text) == spelling(g.text):
+    if (
+        a.node is None
+        or g.node is None
+        or not is_plain_number(_value_of(a.node))
+        or spelling(a.text) == spelling(g.text)
+    ):
         return False
-    same_form = isinstance(a.node, Number) == isinstance(g.node, Number) and (
-        a.node is None or in_lowest_terms(a.node) or not in_lowest_terms(g.node or a.node)
-    )
-    return not same_form and _CONVERT.search(prompt) is not None and occurs_in(answer, prompt)
+    if _form(a) == _form(g) or not _CONVERT.search(prompt):
+        return False
+    number = re.escape(_UNSPACED.sub("", _BASE_TEN.sub("", answer)))
+    return re.search(rf"(?<![0-9.]){number}(?![0-9]|\.[0-9])", _UNSPACED.sub("", prompt)) is not None
+
+
+def _form(reading: Reading) -> str:
+    """Integer, decimal, percent, fraction, unreduced, based (not on ten), or expression."""
+    node = _value_of(reading.node) if reading.node is not None else None
+    if "_" in reading.text:
+        return "integer" if _BASE_TEN.search(reading.text) else "based"
+    if "%" in reading.text:
+        return "percent"
+    if isinstance(node, Number):
+        return "decimal" if node.decimals else "integer"
+    if node is None or not is_plain_number(node):
+        return "expression"
+    return "fraction" if in_lowest_terms(node) else "unreduced"
 
 
 def is_final_form(answer: str, gold: str) -> bool:
@@ -257,5 +279,8 @@ def is_final_form(answer: str, gold: str) -> bool:
 
 
 def _is_final(node: Node) -> bool:
-    node = node.value if isinstance(node, Quantity) else node
-    return is_plain_number(node)
+    return is_plain_number(_value_of(node))
+
+
+def _value_of(node: Node) -> Node:
+    return node.value if isinstance(node, Quantity) else node

@@ -239,6 +239,8 @@ def _gap(between: str) -> str:
     between = _NAME_BEFORE.sub("", between)
     if JOINING.fullmatch(between):
         return "list"
+    if "answer is" in between and not _CORRECTION.search(between):  # the answer is 7. The answer is 8
+        return "hedge"
     if _PARAGRAPHS_GAP.search(between) or "\n" in between:
         return ""
     if _DOUBT.search(between):

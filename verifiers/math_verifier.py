@@ -106,7 +106,7 @@ def _without_echo(comparison: Comparison, answer: str, gold: str, sample: Sample
     """Writing a formula of the question down again is no answer to it."""
     if comparison.equal is not True or comparison.tier in ("text", "rounding"):
         return comparison
-    if comparison is SAME_NUMBER and answer.lstrip("-").isdigit():
+    if comparison is SAME_NUMBER and answer.lstrip("-").isdigit() and gold.lstrip("-").isdigit():
         return comparison
     prompt = _text_of(sample)
     if copies_number(answer, gold, prompt) or not (is_final_form(answer, gold) or not occurs_in(answer, prompt)):

@@ -60,6 +60,8 @@ _FOREIGN_ANSWER = compiled_later(
 )
 _IF = compiled_later(r"\bif\b[^.\n]*$", re.IGNORECASE)
 """In front of "the answer would be"."""
+_TURNED = (" says", " said", " claims", " claimed", " except", " not", "n't", " anything but")
+"""Right in front of a box."""
 _DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
 """Behind a "not", with a word or two between: I am not sure that the answer is 7."""
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
@@ -142,7 +144,7 @@ def is_anothers(before: str) -> bool:
     at = before.rfind("answer")
     if at >= 0 and _ANNOUNCED.fullmatch(before, at):
         return _is_supposed(before[:at])
-    return before.rstrip(" $\\([:").endswith((" says", " said", " claims", " claimed"))
+    return before.rstrip(" $\\([:").endswith(_TURNED)
 
 
 def _is_supposed(before: str) -> bool:
@@ -179,6 +181,8 @@ def _sentence(segment: str, at: int) -> tuple[str, int]:
     if span and span.end() >= stop:  # a dot inside a formula ends no sentence
         return next(group for group in span.groups() if group).strip(), span.end() - at
     whole = segment[at:stop].strip(" \t\n*_,;:")
+    if "boxed{" in whole:  # never closed, or it would be the statement itself: what it holds may be cut off
+        return "", stop - at
     if " or " in whole and len(whole) <= MAX_ANSWER_CHARS:
         values = {read(part.strip(" ,$")).number for part in whole.split(" or ")}
         if len(values) == 1 and None not in values:  # the same number twice: 3/8, or 0.375
