@@ -13,8 +13,14 @@ _NUMBER = compiled_later(
 _MONEY = compiled_later(r"\$\d[^$]*(?:\s\$|\$(?=\s*\d))")
 """Two dollars that are no formula, as in `$5 and $3` and `$5-$3`."""
 _CALCULATION = compiled_later(r"<<[^<>]*>>")
-_GRADE = compiled_later(r"\b(?:score|reward|grade|rating|confidence|label|verdict)\b[\"'*]*\s?[:=]\s?$", re.IGNORECASE)
-_SUPPOSITION = compiled_later(r"\b(?:suppose|assume|assuming|impossible|contradict\w*)\b", re.IGNORECASE)
+_GRADE = compiled_later(
+    r"\b(?:score|reward|grade|rating|confidence|label|verdict|gold|reference)\b[\"'*]*\s?[:=]\s?[\"']?$", re.IGNORECASE
+)
+_SUPPOSITION = compiled_later(
+    r"\b(?:suppose|assume|assuming|impossible|contradict\w*|grader|verifier|answer is|answer would be)\b",
+    re.IGNORECASE,
+)
+"""Also words that announced an answer in vain."""
 _NOT = compiled_later(r"not\b|n't\b")
 _OPERATOR = compiled_later(r"(?:[+*/^×÷·√_]|[\^_]\{|\\(?:sqrt|d?frac)\{)\s*$|[a-z]\($")
 """In front of a number: it is a part of a value."""
