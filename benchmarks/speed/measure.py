@@ -17,8 +17,10 @@ from markscheme.workers import WorkerPool, WorkerResult, WorkerStatus
 WORKER = "markscheme.benchmarks.speed.worker"
 MEMORY_MB = 8_192
 """Address space, not use: torch alone maps four gigabytes of it."""
-CHUNK = 20
-"""Cases in one message. Hostile ones go one by one, so that each has its cap and its payload to itself."""
+CHUNK = 100
+"""Cases in one message, as a batch of training has hundreds.
+
+Hostile ones go one by one, so that each has its cap and its payload to itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,11 @@ WARM_UP = (  # grammars build their tables, and pools their workers, at first us
     (r"x^2+1", r"\boxed{1+x^2}"),
     (r"(-\infty, 3]", r"\boxed{(-\infty, 2]}"),
     (r"\int_0^1 x\,dx", r"\boxed{\frac{1}{2}}"),
+    ("7", "So 3 + 4 = <<3+4=7>>7.\n#### 7"),
+    ("7", "The answer is $7$."),
+    ("7", "So x = 3, and the answer is 7 apples."),
+    ("7", "So there are **7** of them, $x = 7$.\n\nThat makes 7."),
+    ("7", "所以答案是7个。"),
 )
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -31,12 +36,12 @@ def __getattr__(name: str) -> Callable[[Any], Any]:
     except Exception as error:  # whatever keeps a peer from starting, it is not there to be measured
         raise ImportError(f"{type(error).__name__}: {error}") from error
     timed = Timed(grade, import_cpu_s=own_cpu_s() - started_s, import_mb=peak_mb())
-    timed([_case(gold, completion) for gold, completion in WARM_UP])
+    timed([_case(gold, completion, profile) for profile in ("math", "gsm8k") for gold, completion in WARM_UP])
     return timed
 
 
-def _case(gold: str, completion: str) -> dict[str, Any]:
-    return {"gold": gold, "completion": completion, "prompt": "", "profile": "math", "lenient": False, "id": "-"}
+def _case(gold: str, completion: str, profile: str) -> dict[str, Any]:
+    return {"gold": gold, "completion": completion, "prompt": "", "profile": profile, "lenient": False, "id": "-"}
 
 
 class Timed:

@@ -5,7 +5,7 @@ from markscheme.verifiers.reading import read
 
 
 def cases(*branches: str) -> str:
-    return rf"\begin{{cases}}{r' \\ '.join(branches)}\end{{cases}}"
+    return r"\begin{cases}" + r" \\ ".join(branches) + r"\end{cases}"
 
 
 ABSOLUTE = cases(r"x & x \ge 0", "-x & x < 0")
