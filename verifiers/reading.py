@@ -24,10 +24,11 @@ from markscheme.verifiers.tokens import (
     plain_unicode,
     tokenise,
 )
-from markscheme.verifiers.tree import Constant, Node, Number
+from markscheme.verifiers.tree import Constant, Function, Node, Number, Power, Product, Quotient, Sum
 
 _DOUBLED_BACKSLASH = compiled_later(r"\\\\(?=[a-zA-Z]{2})")
 """Of text that was escaped once too often."""
+_PLAIN_FRACTION = compiled_later(r"(-)?\\[dtc]?frac\s?\{([0-9]{1,18})\}\s?\{([0-9]{1,18})\}")
 _PLAIN_NUMBER = compiled_later(r"(-?)\s*\\?\$?\s*(-?)([1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]+)?\.?")
 _WRAPPING = compiled_later(
     r"\$\$(?P<a>[^$]*)\$\$|\$(?P<b>[^$]*)\$|\\\((?P<c>(?:[^\\]|\\[^)])*)\\\)|\\\[(?P<d>(?:[^\\]|\\[^\]])*)\\\]"
@@ -131,12 +132,21 @@ def read(text: str) -> Reading:
     plain = _PLAIN_NUMBER.fullmatch(text)
     if plain and len(text) <= MAX_NUMBER_CHARS:
         digits, decimals = plain[3].replace(",", ""), plain[4] or ""
-        value = Fraction(digits + decimals)
+        value = Fraction(digits + decimals) if decimals else Fraction(int(digits))
         if plain[1] or plain[2]:
             value = -value
         if "$" not in text:
             return Reading(text, Number(value, max(0, len(decimals) - 1)), value, text)
+    if (plain := _PLAIN_FRACTION.fullmatch(text)) and plain[3].strip("0"):
+        return _read_fraction(text, -1 if plain[1] else 1, int(plain[2]), int(plain[3]))
     return _read_more(text)
+
+
+def _read_fraction(text: str, sign: int, above: int, below: int) -> Reading:
+    """What the parser would give, at a tenth of the cost: fractions are every tenth answer."""
+    node: Node = Quotient(Number(Fraction(above)), Number(Fraction(below)))
+    node = node if sign > 0 else Product([Number(Fraction(-1)), node])
+    return Reading(text, node, Fraction(sign * above, below), text)
 
 
 def _read_more(text: str) -> Reading:
@@ -199,8 +209,6 @@ def _behind_words(text: str) -> Node | None:
 
 def exact_without_unit(node: Node) -> Fraction | None:
     """The exact value of an expression that has neither unit nor percent sign."""
-    from markscheme.verifiers.tree import Function, Power, Product, Quotient, Sum
-
     return exact(node) if isinstance(node, Sum | Product | Quotient | Power | Function) else None
 
 
