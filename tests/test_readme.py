@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,31 @@ def test_the_other_results_are_those_of_their_runs() -> None:
     assert f"n = {figures['n']:,}, greedy, {gsm8k['protocol']['max_completion_tokens']} tokens)" in text
     assert f"{figures['value']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]" in text
     assert f'always answering "{guess["answer"]}" gets {guess["accuracy"]:.3f}' in text
+
+
+def test_the_verifier_is_as_good_as_its_benchmark_says() -> None:
+    run = json.loads((REPOSITORY / "docs" / "results" / "verifiers.json").read_text())
+    assert f"math-verify {run['versions']['math-verify']}" in README
+    suites = [suite["graders"] for suite in run["suites"]]
+    rows = re.findall(
+        r"^\| [^|]+ \| (\d+) \| ([^|]+ / [^|]+) \| ([^|]+ / [^|]+) \| ([\d,]+) : ([\d,]+) \|$", README, re.MULTILINE
+    )
+    measured = {
+        (str(ours["n"]), both(ours), both(peer), speed(ours), speed(peer))
+        for ours, peer in ((graders["markscheme"], graders.get("math-verify")) for graders in suites)
+        if peer
+    }
+    assert len(rows) >= 9
+    assert {*rows} <= measured
+
+
+def both(figures: dict[str, Any]) -> str:
+    values = [figures[name]["value"] for name in ("recall", "false_positive_rate")]
+    return " / ".join("–" if value is None else f"{100 * value:.1f}" for value in values)
+
+
+def speed(figures: dict[str, Any]) -> str:
+    return f"{figures['items_per_cpu_second']:,.0f}"
 
 
 def test_links_lead_somewhere() -> None:
