@@ -133,14 +133,19 @@ class _With:
 
 def symbols_of(node: Any) -> frozenset[str]:
     """The names of the symbols in a tree."""
+    if isinstance(node, Number | Constant | str):  # most parts of most trees
+        return _NO_SYMBOLS
     if isinstance(node, Symbol):
         return frozenset({node.name})
     if isinstance(node, list | tuple):
-        return frozenset().union(*(symbols_of(part) for part in node))
+        return _NO_SYMBOLS.union(*map(symbols_of, node))
     if isinstance(node, BigOperator):
         return symbols_of([part for part in (node.low, node.high, node.body) if part]) - {node.variable}
     slots = getattr(type(node), "__slots__", ())
-    return frozenset().union(*(symbols_of(getattr(node, slot)) for slot in slots)) if slots else frozenset()
+    return _NO_SYMBOLS.union(*[symbols_of(getattr(node, slot)) for slot in slots]) if slots else _NO_SYMBOLS
+
+
+_NO_SYMBOLS: frozenset[str] = frozenset()
 
 
 # Exact rational numbers.

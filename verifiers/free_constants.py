@@ -20,10 +20,13 @@ def equal_but_for_constants(a: Node, g: Node) -> bool:
 
     Free is what the gold calls C, K, C_1 or c_1, next to a variable; a gold with other capitals has none.
     """
-    constants = sorted(name for name in symbols_of(g) if _OF_GOLD.fullmatch(name))
-    variables = symbols_of(g) - {*constants}
+    symbols = symbols_of(g)
+    constants = sorted(name for name in symbols if _OF_GOLD.fullmatch(name))
+    if not 0 < len(constants) <= _MOST:
+        return False
+    variables = symbols - {*constants}
     names = sorted(symbols_of(a) - variables)
-    if not 0 < len(constants) == len(names) <= _MOST or not variables or any(map(str.isupper, variables)):
+    if len(names) != len(constants) or not variables or any(map(str.isupper, variables)):
         return False
     if not all(map(_OF_ANSWER.fullmatch, names)):
         return False
