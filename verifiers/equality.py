@@ -103,8 +103,8 @@ class Judge:
             and ((isinstance(g, Number) and rounds_to(a, g)) or is_written_out(a, g))
         ):
             return self._because(True, "rounding", "")
-        if equal is False and equal_but_for_constants(a, g):
-            return self._because(True, "value", "")
+        if equal is False:
+            equal = equal_but_for_constants(a, g)
         rational = exact(a) is not None and exact(g) is not None
         return self._because(equal, "number" if rational else "value", "the values differ")
 

@@ -15,8 +15,10 @@ _MOST = 3
 """Constants, which are tried in every order."""
 
 
-def equal_but_for_constants(a: Node, g: Node) -> bool:
+def equal_but_for_constants(a: Node, g: Node) -> bool | None:
     """Whether two families of functions differ only in the names, or in the choice, of their free constants.
+
+    None if that cannot be worked out.
 
     Free is what the gold calls C, K, C_1 or c_1, next to a variable; a gold with other capitals has none.
     """
@@ -30,9 +32,10 @@ def equal_but_for_constants(a: Node, g: Node) -> bool:
         return False
     if not all(map(_OF_ANSWER.fullmatch, names)):
         return False
-    if any(equal_values(_renamed(a, order, constants), g) is True for order in permutations(names)):
-        return True
-    return len(constants) == 1 and _differ_by_a_constant(a, names[0], g, constants[0], sorted(variables))
+    verdicts = [equal_values(_renamed(a, order, constants), g) for order in permutations(names)]
+    if len(constants) == 1:
+        verdicts.append(_differ_by_a_constant(a, names[0], g, constants[0], sorted(variables)))
+    return True if True in verdicts else None if None in verdicts else False
 
 
 def _renamed(node: Node, names: tuple[str, ...], constants: list[str]) -> Node:
@@ -43,14 +46,15 @@ def _renamed(node: Node, names: tuple[str, ...], constants: list[str]) -> Node:
     return node
 
 
-def _differ_by_a_constant(a: Node, name: str, g: Node, constant: str, variables: list[str]) -> bool:
+def _differ_by_a_constant(a: Node, name: str, g: Node, constant: str, variables: list[str]) -> bool | None:
     """Whether both add their constant, and the rest differs by the same number wherever one looks."""
     rest_a, rest_g = (replaced(node, symbol, Number(Fraction(0))) for node, symbol in ((a, name), (g, constant)))
     for node, rest, symbol in ((a, rest_a, name), (g, rest_g, constant)):
-        if equal_values(node, Sum([rest, Symbol(symbol)])) is not True:
-            return False
+        added = equal_values(node, Sum([rest, Symbol(symbol)]))
+        if not added:
+            return added
     difference: Node = Sum([rest_a, Product([Number(Fraction(-1)), rest_g])])
     elsewhere = difference
     for variable in variables:
         elsewhere = replaced(elsewhere, variable, Symbol(f"other {variable}"))
-    return equal_values(difference, elsewhere) is True
+    return equal_values(difference, elsewhere)

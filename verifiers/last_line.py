@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from markscheme.verifiers.numeric_answers import CALCULATOR_MARK
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read
 from markscheme.verifiers.statements import BOLD, FORMULA_SPAN, HEDGE, JOINING, AnswerKind, Statement, is_value
@@ -12,7 +13,6 @@ _NUMBER = compiled_later(
 )
 _MONEY = compiled_later(r"\$\d[^$]*(?:\s\$|\$(?=\s*\d))")
 """Two dollars that are no formula, as in `$5 and $3` and `$5-$3`."""
-_CALCULATION = compiled_later(r"<<[^<>]*>>")
 _GRADE = compiled_later(
     r"\b(?:score|reward|grade|rating|confidence|label|verdict|gold|reference)\b[\"'*]*\s?[:=]\s?[\"']?$", re.IGNORECASE
 )
@@ -36,7 +36,7 @@ def last_line(text: str) -> Statement | None:
     """
     text = text.rstrip()
     begin = max(text.rfind("\n") + 1, len(text) - _LONGEST_LINE_CHARS)
-    line = _CALCULATION.sub(lambda note: " " * len(note[0]), text[begin:])
+    line = CALCULATOR_MARK.sub(lambda note: " " * len(note[0]), text[begin:])
     if line.endswith(("?", "？")):
         return None
     bold = [Statement(match[1].strip(" .,"), AnswerKind.BOLD, *match.span()) for match in BOLD.finditer(line)]

@@ -4,7 +4,7 @@ The length is `meta["completion_tokens"]`, which the loops set; a sample without
 is best earned by saying nothing: put it behind a verifier, `Gate(MathVerifier(), Conciseness(...))`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markscheme.scoring import Outcome, Sample, Score
@@ -42,17 +42,10 @@ class LengthPenalty:
         return f"{_VERSION}-{self.max_tokens}-{self.buffer_tokens}"
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
-        return [self._score_one(sample) for sample in samples]
+        return _rated(samples, lambda tokens: -self._overlong(tokens) or 0.0)
 
-    def _score_one(self, sample: Sample) -> Score:
-        tokens = _completion_tokens(sample)
-        if tokens is None:
-            return _NO_LENGTH
-        return Score(
-            value=-min(max(tokens - (self.max_tokens - self.buffer_tokens), 0) / self.buffer_tokens, 1.0) or 0.0,
-            outcome=Outcome.RATED,
-            evidence={"completion_tokens": tokens},
-        )
+    def _overlong(self, tokens: int) -> float:
+        return min(max(tokens - (self.max_tokens - self.buffer_tokens), 0) / self.buffer_tokens, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +80,11 @@ class Conciseness:
         return f"{_VERSION}-{self.target_tokens}-{self.limit_tokens}"
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
-        return [self._score_one(sample) for sample in samples]
+        return _rated(samples, self._left)
 
-    def _score_one(self, sample: Sample) -> Score:
-        tokens = _completion_tokens(sample)
-        if tokens is None:
-            return _NO_LENGTH
+    def _left(self, tokens: int) -> float:
         left = (self.limit_tokens - min(tokens, self.limit_tokens)) / (self.limit_tokens - self.target_tokens)
-        return Score(value=min(left, 1.0), outcome=Outcome.RATED, evidence={"completion_tokens": tokens})
+        return min(left, 1.0)
 
 
 _NO_LENGTH = Score(
@@ -104,6 +94,14 @@ _NO_LENGTH = Score(
 )
 
 
-def _completion_tokens(sample: Sample) -> int | None:
-    tokens = sample.meta.get("completion_tokens")
-    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
+def _rated(samples: Sequence[Sample], value: Callable[[int], float]) -> list[Score]:
+    """The value of each sample's length; FAILED where the sample does not tell it."""
+    scores: list[Score] = []
+    for sample in samples:
+        tokens = sample.meta.get("completion_tokens")
+        if isinstance(tokens, int) and not isinstance(tokens, bool):
+            evidence = {"completion_tokens": tokens}
+            scores.append(Score(value=value(tokens), outcome=Outcome.RATED, evidence=evidence))
+        else:
+            scores.append(_NO_LENGTH)
+    return scores

@@ -1,6 +1,5 @@
 """Answers that are marked: boxes, tags, `####` lines, a key of JSON."""
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -8,14 +7,12 @@ from itertools import chain
 from markscheme.verifiers.limits import MAX_BOX_CHARS, MAX_JOINED_BOXES
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read
-from markscheme.verifiers.statements import HEDGE, JOINING, SHORT_GAP_CHARS, AnswerKind, Statement
+from markscheme.verifiers.statements import COMMENT, HEDGE, JOINING, SHORT_GAP_CHARS, AnswerKind, Statement
 
 _BRACE = compiled_later(r"\\.|[{}]", re.DOTALL)
 _BOX_START = compiled_later(r"(?:\\|\\begin|\\f)boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])|\\beginboxed")
 _BOX_WITHOUT_BRACES = compiled_later(r"\s*([^\s${}\\]+)")
 _TAG = compiled_later(r"[<\[](/?)(?:final[_ -]?)?answer[>\]]", re.IGNORECASE)
-_COMMENT = compiled_later(r"[^\\0-9\s]\s*%[^%\n]*$")
-"""Of LaTeX, behind a formula."""
 _ATTACHED = compiled_later(r"(?:\\[!,]|\{\})*[0-9]")
 """Digits that stick to a box: another number than the one in it."""
 _LISTED = compiled_later(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
@@ -108,7 +105,7 @@ def _with_sign(text: str, box: Statement) -> Statement:
 
 def _is_no_statement(in_front: str) -> bool:
     """Whether a box behind this is hidden, in a comment, or an example of a box."""
-    if "%" in in_front and _COMMENT.search(in_front):
+    if "%" in in_front and COMMENT.search(in_front):
         return True
     if ("color" in in_front or "phantom" in in_front) and _HIDDEN.search(in_front):
         return True
@@ -174,11 +171,8 @@ def _json_answers(text: str) -> list[Statement]:
     """The values of a key "answer"."""
     found: list[Statement] = []
     for match in _JSON_ANSWER.finditer(text):
-        try:
-            value = json.loads(match[1])
-        except ValueError:  # \\frac and other escapes that JSON has not
-            value = match[1].strip('"')
-        found.append(Statement(str(value), AnswerKind.JSON, match.start(), match.end()))
+        value = match[1].strip('"').replace("\\\\", "\\")  # no more of JSON's escapes: \frac is no form feed
+        found.append(Statement(value, AnswerKind.JSON, match.start(), match.end()))
     return found
 
 

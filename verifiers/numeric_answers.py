@@ -13,7 +13,7 @@ _WORDS_AND_NUMBER = compiled_later(
 )
 """Words around a number, and no signs of code: brackets, quotes, operators."""
 _CURRENCY = compiled_later(r"\s?\\?[$¥￥€£]\s?")
-_CALCULATOR_MARK = compiled_later(r"<<[^<>]*>>")
+CALCULATOR_MARK = compiled_later(r"<<[^<>]*>>")
 _FRACTION = compiled_later(r"-?\s?(?:[0-9]+\s?)?\\[dtc]?frac\s?(?:\{[0-9.]+\}|[0-9])\s?(?:\{[0-9.]+\}|[0-9])")
 
 
@@ -22,7 +22,7 @@ def only_number(answer: str) -> str:
 
     Of an equation the right side counts: 9 * 2 = 18, if what stands left of it comes to the same.
     """
-    answer = _CALCULATOR_MARK.sub("", answer[-MAX_ANSWER_CHARS:])
+    answer = CALCULATOR_MARK.sub("", answer[-MAX_ANSWER_CHARS:])
     reading = read(answer)
     if reading.number is not None:
         return answer

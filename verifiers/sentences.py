@@ -5,7 +5,16 @@ import re
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read
-from markscheme.verifiers.statements import BOLD, FORMULA_SPAN, HEDGE, SHORT_GAP_CHARS, AnswerKind, Statement, is_value
+from markscheme.verifiers.statements import (
+    BOLD,
+    COMMENT,
+    FORMULA_SPAN,
+    HEDGE,
+    SHORT_GAP_CHARS,
+    AnswerKind,
+    Statement,
+    is_value,
+)
 
 _ANSWER_IS = compiled_later(
     r"answers?(?P<bold>[*_]{0,3})\s?(?:to (?:the|this|our) (?:question|problem) |for (?:the|this) (?:question|problem) "
@@ -49,8 +58,6 @@ _SUPPOSING = frozenset(
 _CLAIMING = frozenset({"claim", "say", "think", "believe", "guess"})
 """Of others; what "we claim" is one's own."""
 _ANNOUNCED = compiled_later(r"answers?\s(?:is|was|must be|would be)[\s$:]*")
-_COMMENT = compiled_later(r"[^\\0-9\s]\s*%[^%\n]*$")
-"""Of LaTeX."""
 _FOREIGN_STEMS = ("espuesta", "esposta", "éponse", "ntwort", "isposta", "答え")
 _FOREIGN_ANSWER = compiled_later(
     r"(?:respuesta|resposta|r[ée]ponse|antwort|risposta)(?:\s(?:final\w?|correct\w|finale))?"
@@ -149,7 +156,7 @@ def is_anothers(before: str) -> bool:
 
 def _is_supposed(before: str) -> bool:
     """Whether what stands in front of "answer is" makes it another's statement, or none at all."""
-    if "%" in before and _COMMENT.search(before):
+    if "%" in before and COMMENT.search(before):
         return True
     words = before.rpartition("\n")[2].split()
     quoted = False

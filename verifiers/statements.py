@@ -44,6 +44,8 @@ JOINING = compiled_later(
 HEDGE = compiled_later(
     r"\b(?:or|maybe|perhaps|possibly|either|probably|alternatively|might|could|not|isn't|neither)\b|或", re.IGNORECASE
 )
+COMMENT = compiled_later(r"[^\\0-9\s]\s*%[^%\n]*$")
+"""The beginning of what stands in a comment of LaTeX, behind a formula."""
 SHORT_GAP_CHARS = 60
 
 
