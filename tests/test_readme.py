@@ -82,6 +82,18 @@ def test_the_verifier_is_as_good_as_its_benchmark_says() -> None:
     assert {*rows} <= measured
 
 
+def test_the_blind_exams_went_as_their_record_says() -> None:
+    exams = json.loads((REPOSITORY / "docs" / "results" / "blind-exams.json").read_text())["exams"]
+    rows = re.findall(r"^\| (\d) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", README, re.MULTILINE)
+    assert rows == [
+        (str(exam["round"]), share(exam["right_accepted"]), share(exam["wrong_accepted"])) for exam in exams
+    ]
+
+
+def share(of: dict[str, Any] | None) -> str:
+    return "–" if of is None else f"{of['count']} of {of['n']} [{100 * of['low']:.1f}, {100 * of['high']:.1f}]"
+
+
 def both(figures: dict[str, Any]) -> str:
     values = [figures[name]["value"] for name in ("recall", "false_positive_rate")]
     return " / ".join("–" if value is None else f"{100 * value:.1f}" for value in values)
