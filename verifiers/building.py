@@ -77,6 +77,8 @@ def function_of(name: str, arguments: list[Node], base: Node | None, exponent: N
 
 
 def number(text: str) -> Number:
+    if text.isdigit():
+        return Number(Fraction(int(text)))
     return Number(Fraction(text), len(text.partition(".")[2]))
 
 

@@ -234,26 +234,49 @@ def _another_reading(a: Reading, g: Reading, conventions: Conventions) -> Compar
     return None
 
 
-def occurs_in(answer: str, prompt: str) -> bool:
-    """Whether a formula of the prompt was merely written down again, spacing aside."""
-    formula = _UNSPACED.sub("", answer)
-    return len(formula) > 2 and formula in _UNSPACED.sub("", prompt)
+def is_copied(answer: str, gold: str, prompt: str) -> bool:
+    """Whether an answer that equals the gold is a formula or a number of the prompt, written down again."""
+    formula, number = _copyable(answer, gold)
+    if not (formula or number):
+        return False
+    text = _unspaced(prompt)
+    return (bool(formula) and formula in text) or (
+        bool(number) and _CONVERT.search(prompt) is not None and _has_number(text, number)
+    )
 
 
-def copies_number(answer: str, gold: str, prompt: str) -> bool:
-    """Whether an answer that equals the gold is a number of the prompt, which asks for another form of it."""
+@lru_cache(maxsize=8_192)
+def _copyable(answer: str, gold: str) -> tuple[str, str]:
+    """The formula that would be no answer if the prompt had it, and the number that would be none if the prompt asked
+    for another form of it, both unspaced; "" for none.
+    """
     a, g = read(answer), read(gold)
-    if (
-        a.node is None
-        or g.node is None
-        or not is_plain_number(_value_of(a.node))
-        or spelling(a.text) == spelling(g.text)
-    ):
-        return False
-    if _form(a) == _form(g) or not _CONVERT.search(prompt):
-        return False
-    number = re.escape(_UNSPACED.sub("", _BASE_TEN.sub("", answer)))
-    return re.search(rf"(?<![0-9.]){number}(?![0-9]|\.[0-9])", _UNSPACED.sub("", prompt)) is not None
+    if a.node is None or g.node is None:
+        return "", ""
+    may_stand = bool(a.choice or a.clock) or _is_final(named_value(a.node)[1])
+    is_another_form = is_plain_number(_value_of(a.node)) and _form(a) != _form(g)
+    if (may_stand and not is_another_form) or spelling(a.text) == spelling(g.text):
+        return "", ""
+    formula = "" if may_stand or not in_lowest_terms(g.node) else _unspaced(answer)
+    number = _unspaced(_BASE_TEN.sub("", answer)) if is_another_form else ""
+    return formula if len(formula) > 2 else "", number
+
+
+@lru_cache(maxsize=256)
+def _unspaced(text: str) -> str:
+    return _UNSPACED.sub("", text)
+
+
+def _has_number(text: str, number: str) -> bool:
+    """Whether the number stands there by itself, not as a part of a longer one."""
+    at = text.find(number)
+    while at >= 0:
+        end = at + len(number)
+        in_front, behind = text[at - 1 : at], text[end : end + 2]
+        if not (in_front.isdigit() or in_front == "." or behind[:1].isdigit() or behind.lstrip(".").isdigit()):
+            return True
+        at = text.find(number, at + 1)
+    return False
 
 
 def _form(reading: Reading) -> str:
@@ -268,14 +291,6 @@ def _form(reading: Reading) -> str:
     if node is None or not is_plain_number(node):
         return "expression"
     return "fraction" if in_lowest_terms(node) else "unreduced"
-
-
-def is_final_form(answer: str, gold: str) -> bool:
-    """Whether an answer, that equals the gold, may stand in the prompt too: a number in its final form, or words."""
-    a, g = read(answer), read(gold)
-    if a.node is None or a.choice or a.clock or _is_final(named_value(a.node)[1]):
-        return True
-    return spelling(a.text) == spelling(g.text) or not in_lowest_terms(g.node) if g.node else True
 
 
 def _is_final(node: Node) -> bool:

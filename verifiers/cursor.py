@@ -6,13 +6,15 @@ from markscheme.verifiers.limits import MAX_DEPTH
 from markscheme.verifiers.tokens import Kind, Token, TooLargeError, UnreadableError
 from markscheme.verifiers.tree import Node
 
+_PADDING = ["", "", ""]
+
 
 class Cursor:
     """A place in the tokens, and the levels of precedence that every part of the parser calls."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
-        self.signs = [sign_of(token) for token in tokens]
+        self.signs = [sign_of(token) for token in tokens] + _PADDING
         self.at = 0
         self.depth = 0
         self.open_bars = 0
@@ -23,8 +25,8 @@ class Cursor:
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
     def value(self, offset: int = 0) -> str:
-        index = self.at + offset
-        return self.signs[index] if 0 <= index < len(self.signs) else ""
+        """The sign there, or up to two further on; "" for anything else and behind the end."""
+        return self.signs[self.at + offset]
 
     def replace(self, index: int, tokens: list[Token]) -> None:
         """Puts other tokens in the place of one."""
@@ -32,14 +34,13 @@ class Cursor:
         self.signs[index : index + 1] = map(sign_of, tokens)
 
     def take(self) -> Token:
-        token = self.ahead()
-        if token is None:
+        if self.at >= len(self.tokens):
             raise UnreadableError("it breaks off")
         self.at += 1
-        return token
+        return self.tokens[self.at - 1]
 
     def accept(self, *values: str) -> bool:
-        if self.value() in values:
+        if self.signs[self.at] in values:
             self.at += 1
             return True
         return False

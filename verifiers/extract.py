@@ -17,7 +17,11 @@ from markscheme.verifiers.reading import unwrap
 from markscheme.verifiers.sentences import NEGATION, is_anothers, last_sentence
 from markscheme.verifiers.statements import SHORT_GAP_CHARS, AnswerKind, Statement
 
-_TAIL_CHARS = 8_000
+_SHORT_TAIL_CHARS, _TAIL_CHARS = 1_600, 8_000
+_CONTEXT_CHARS = 500
+"""A mark nearer than this to the beginning of the short tail may be one of several, or be hidden by what is cut off."""
+_REACHING_FAR = ("<|", "</s>", "<!--", "style", "color")
+"""With one of these, what stands far in front of a mark may hide it."""
 _MARKS = ("boxed", "nswer", "NSWER", "####", "答案")
 """Without one of these, only the tail is read: a thought that was cut off has a hundred thousand characters."""
 _END_OF_TURN = compiled_later(r"<\|(?:im_end|endoftext|eot_id|end_of_text)\|>|<\|im_start\|>(?:user|system)|</s>")
@@ -33,11 +37,15 @@ _WITHDRAWN = compiled_later(
     r"|a mistake)\b",
     re.IGNORECASE,
 )
+_WITHDRAWING = (
+    *("disregard", "ignore", "kidding", "not my", "i "),
+    *("wrong", "incorrect", "not right", "not correct", "mistake"),
+)
+"""One of these is in every withdrawal, in lower case."""
 _SHORTEST_WITHDRAWAL_CHARS, _LONGEST_WITHDRAWAL_CHARS = 9, 200
-_HEADINGS = ("Question", "Problem", "Exercise", "Q:", "Instruction")
 _NEXT_PROBLEM = compiled_later(
-    r"\n\n[#*\s]{0,6}(?:Question|Problem|Exercise|Q|Instruction)\s?[0-9]{0,3}[*]{0,2}\s?[:：]"
-    r"|\n[*# ]{0,6}(?:User|Human)\s?:"
+    r"\n(?:\n[#*\s]{0,6}(?:Question|Problem|Exercise|Q|Instruction)\s?[0-9]{0,3}[*]{0,2}\s?[:：]"
+    r"|[*# ]{0,6}(?:User|Human)\s?:)"
 )
 """Where a model that goes on and on sets itself another problem, or asks itself."""
 _MOST_PROBLEMS = 8
@@ -63,26 +71,45 @@ def extract(completion: str, *, lenient: bool = False) -> Statement | None:
     if start is None:
         return None
     completion = _before_next_problem(completion, start)
-    for chars in (_TAIL_CHARS, MAX_COMPLETION_CHARS):  # nearly always the tail has it
-        text = readable(completion[max(start, len(completion) - chars) :])
-        statement = _statement(text, lenient=lenient)
-        if statement is not None or len(completion) - start <= chars or not any(map(completion.__contains__, _MARKS)):
-            break
+    text, statement = _last_statement(completion, start, lenient=lenient)
     if statement is None or not _commits(statement.answer):
         return None
     if statement.kind is AnswerKind.BOX and is_anothers(
         text[max(0, statement.start - SHORT_GAP_CHARS) : statement.start]
     ):
         return None
-    after = text[statement.end : statement.end + _LONGEST_WITHDRAWAL_CHARS]
-    return None if len(after) >= _SHORTEST_WITHDRAWAL_CHARS and _WITHDRAWN.search(after) else statement
+    return None if _is_withdrawn(text[statement.end : statement.end + _LONGEST_WITHDRAWAL_CHARS]) else statement
+
+
+def _last_statement(completion: str, start: int, *, lenient: bool) -> tuple[str, Statement | None]:
+    """The last statement from `start` on, with the text that its offsets count in: nearly always a short tail has it.
+
+    A short tail is enough for a mark that stands well inside of it, and for nothing else: a sentence means one thing
+    behind a box, and another alone.
+    """
+    rest = len(completion) - start
+    if rest > _SHORT_TAIL_CHARS and not ("<" in completion and any(map(completion.__contains__, _REACHING_FAR))):
+        text = readable(completion[-_SHORT_TAIL_CHARS:])
+        mark = last_mark(text)
+        if mark is not None and mark.start >= _CONTEXT_CHARS:
+            return text, last_sentence(text, mark.end, boxed=mark.answer) or mark
+    text = readable(completion[max(start, len(completion) - _TAIL_CHARS) :])
+    statement = _statement(text, lenient=lenient)
+    if statement is None and rest > _TAIL_CHARS and any(map(completion.__contains__, _MARKS)):
+        text = readable(completion[max(start, len(completion) - MAX_COMPLETION_CHARS) :])
+        statement = _statement(text, lenient=lenient)
+    return text, statement
+
+
+def _is_withdrawn(after: str) -> bool:
+    if len(after) < _SHORTEST_WITHDRAWAL_CHARS:
+        return False
+    lower = after.lower()
+    return any(map(lower.__contains__, _WITHDRAWING)) and _WITHDRAWN.search(after) is not None
 
 
 def _before_next_problem(completion: str, start: int) -> str:
     """What stands before the next problem, if an answer does; what the user would say is left off in any case."""
-    headed = "\n\n" in completion and any(heading in completion for heading in _HEADINGS)
-    if not headed and "User" not in completion and "Human" not in completion:
-        return completion
     for heading in islice(_NEXT_PROBLEM.finditer(completion, start), _MOST_PROBLEMS):
         text = completion[max(start, heading.start() - _TAIL_CHARS) : heading.start()]
         if text.strip() and (heading[0].rstrip(" :").endswith(("User", "Human")) or _statement(text, lenient=False)):
@@ -98,6 +125,8 @@ def _statement(text: str, *, lenient: bool) -> Statement | None:
 
 
 def _commits(answer: str) -> bool:
+    if answer.isalnum():
+        return not NEGATION.match(answer)
     stripped = unwrap(answer[:MAX_ANSWER_CHARS]) if len(answer) <= MAX_ANSWER_CHARS else answer.strip()
     return (stripped.strip(" ?.…_-*{}\\") != "" or stripped == r"\{\}") and not NEGATION.match(stripped)
 
@@ -107,13 +136,14 @@ def readable(completion: str) -> str:
     text = completion[-MAX_COMPLETION_CHARS:]
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
-    if "<|" in text or "</s>" in text:
+    has_tags = "<" in text  # to look for one character takes a tenth of the time that two take
+    if has_tags and ("<|" in text or "</s>" in text):
         text = _first_turn(text)
-    if "%" in text or "[//]" in text:
+    if "%" in text or ("/" in text and "[//]" in text):
         text = _COMMENT_LINE.sub("", text)
-    if "<!--" in text:
+    if has_tags and "<!--" in text:
         text = _without(text, re.finditer("<!--", text), lambda _: "-->")
-    if "style" in text or "color" in text:
+    if has_tags and ("style" in text or "color" in text):
         text = _without(text, _HIDDEN_ELEMENT.finditer(text), lambda opening: f"</{opening[1]}>")
     return text
 
@@ -145,7 +175,7 @@ def _without(text: str, openings: Iterable[re.Match[str]], closing: Callable[[re
 
 def _end_of_thought(text: str, *, lenient: bool) -> int | None:
     """Where the answer proper begins; None if it has not begun."""
-    if "think" not in text and "begin_of_solution" not in text:
+    if "<" not in text or ("think" not in text and "begin_of_solution" not in text):
         return 0
     solution = text.rfind("<|begin_of_solution|>")
     end = max(text.rfind("</think>"), text.rfind("</thinking>"), solution)

@@ -46,11 +46,11 @@ def last_mark(text: str) -> Statement | None:
     last_box = next(other_boxes, None)
     if last_box is not None:
         statements.append(last_box)
-    tagged = tags(text) if "</" in text or "[/" in text else []
+    tagged = tags(text) if "/" in text and ("</" in text or "[/" in text) else []
     statements += tagged[-1:]
-    if "####" in text and (hashes := next(hash_lines(text), None)) is not None:
+    if "#" in text and "####" in text and (hashes := next(hash_lines(text), None)) is not None:
         statements.append(hashes)
-    if 'nswer"' in text or 'NSWER"' in text:
+    if '"' in text and ('nswer"' in text or 'NSWER"' in text):
         statements += _json_answers(text)[-1:]
     if not statements:
         return None
@@ -72,21 +72,13 @@ def last_mark(text: str) -> Statement | None:
 def boxes(text: str) -> Iterator[Statement]:
     r"""The balanced \boxed{...} and \fbox{...}, outermost ones, last first; also `\boxed 2`."""
     before = within = len(text)
-    if "boxed" not in text and "\\fbox" not in text:
-        return
-    has_fbox = "\\fbox" in text
-    while True:
-        start = text.rfind("boxed", 0, before)
-        if has_fbox:
-            start = max(start, text.rfind("\\fbox", 0, before))
-        if start < 0:
-            return
+    while (start := text.rfind("box", 0, before)) >= 0:
         before = start
-        opening = _BOX_START.match(text, start) if text[start] == "\\" else _box_start(text, start)
-        if opening is None:
+        command = _box_command(text, start)
+        if command is None:
             continue
-        before = opening.start()
-        box = _box_at(text, opening, within)
+        before, end = command
+        box = _box_at(text, before, end, within)
         if _is_no_statement(text[max(0, before - SHORT_GAP_CHARS) : before]):
             continue
         if box is not None:
@@ -112,30 +104,32 @@ def _is_no_statement(in_front: str) -> bool:
     return "xample" in in_front and _EXAMPLE.search(in_front) is not None
 
 
-def _box_start(text: str, at: int) -> re.Match[str] | None:
-    for back in (1, 2, 6):
-        if at >= back and (match := _BOX_START.match(text, at - back)) and match.end() == at + 5:
-            return match
+def _box_command(text: str, at: int) -> tuple[int, int] | None:
+    """Where the command whose "box" stands there begins and ends, if it is one."""
+    if text.startswith("\\boxed{", at - 1) and at:
+        return at - 1, at + 5
+    for back in (1, 2, 6) if text.startswith("ed", at + 3) else (2,):
+        if at >= back and (found := _BOX_START.match(text, at - back)) and found.end() in (at + 3, at + 5):
+            return found.span()
     return None
 
 
-def _box_at(text: str, opening: re.Match[str], within: int) -> Statement | None:
-    at = opening.end()
+def _box_at(text: str, start: int, end: int, within: int) -> Statement | None:
+    """The box whose command stands there, if it is closed before `within`."""
+    at = end
     while at < len(text) and text[at] in " \n\t":
         at += 1
     if at >= len(text) or text[at] != "{":
-        bare = _BOX_WITHOUT_BRACES.match(text, opening.end())
-        if bare is None:
-            return None
-        return Statement(bare[1].rstrip(".,"), AnswerKind.BOX, opening.start(), bare.end())
+        bare = _BOX_WITHOUT_BRACES.match(text, end)
+        return Statement(bare[1].rstrip(".,"), AnswerKind.BOX, start, bare.end()) if bare else None
     first = text.find("}", at, within)
     if first >= 0 and text.find("{", at + 1, first) < 0 and text[first - 1] != "\\":
-        return Statement(text[at + 1 : first], AnswerKind.BOX, opening.start(), first + 1)
+        return Statement(text[at + 1 : first], AnswerKind.BOX, start, first + 1)
     depth = 0
     for brace in _BRACE.finditer(text, at, min(within, at + MAX_BOX_CHARS)):
         depth += (brace[0] == "{") - (brace[0] == "}")
         if depth == 0:
-            return Statement(text[at + 1 : brace.start()], AnswerKind.BOX, opening.start(), brace.end())
+            return Statement(text[at + 1 : brace.start()], AnswerKind.BOX, start, brace.end())
     return None
 
 

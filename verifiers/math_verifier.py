@@ -11,9 +11,7 @@ from markscheme.verifiers.compare import (
     Comparison,
     compare,
     compare_cheaply,
-    copies_number,
-    is_final_form,
-    occurs_in,
+    is_copied,
 )
 from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.extract import extract
@@ -79,7 +77,7 @@ class MathVerifier:
                 continue
             answer = _answer(statement.answer, rules)
             found = [compare_cheaply(answer, gold, conventions) for gold in golds]
-            if any(one is OPEN for one in found):
+            if OPEN in found:
                 left_open.append((len(scores), statement, answer, golds))
                 open_pairs.update(dict.fromkeys((answer, gold) for gold in golds))
             scores.append(_score(sample, statement, answer, golds, found, conventions))
@@ -108,10 +106,7 @@ def _without_echo(comparison: Comparison, answer: str, gold: str, sample: Sample
         return comparison
     if comparison is SAME_NUMBER and answer.lstrip("-").isdigit() and gold.lstrip("-").isdigit():
         return comparison
-    prompt = _text_of(sample)
-    if copies_number(answer, gold, prompt) or not (is_final_form(answer, gold) or not occurs_in(answer, prompt)):
-        return _ECHO
-    return comparison
+    return _ECHO if is_copied(answer, gold, _text_of(sample)) else comparison
 
 
 def _text_of(sample: Sample) -> str:

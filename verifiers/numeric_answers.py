@@ -22,7 +22,9 @@ def only_number(answer: str) -> str:
 
     Of an equation the right side counts: 9 * 2 = 18, if what stands left of it comes to the same.
     """
-    answer = CALCULATOR_MARK.sub("", answer[-MAX_ANSWER_CHARS:])
+    answer = answer[-MAX_ANSWER_CHARS:]
+    if "<<" in answer:
+        answer = CALCULATOR_MARK.sub("", answer)
     reading = read(answer)
     if reading.number is not None:
         return answer

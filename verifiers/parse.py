@@ -15,7 +15,7 @@ Recursive descent, one method a level of precedence, weakest first:
 
 from markscheme.verifiers.atoms import GREEK, NAMES_OF_THINGS, RELATIONS, Atoms
 from markscheme.verifiers.building import added, is_lifted, product_of, quotient, with_sign
-from markscheme.verifiers.cursor import split
+from markscheme.verifiers.cursor import sign_of, split
 from markscheme.verifiers.limits import MAX_DEPTH, MAX_ITEMS
 from markscheme.verifiers.numerals import ORDINAL_ENDINGS
 from markscheme.verifiers.quantities import Quantities
@@ -83,12 +83,10 @@ class Parser(Atoms, Quantities):
 
     def _drop_ends(self) -> None:
         """A final dot or comma, line ends, quotes, and an approximate or equals sign in front."""
-        while self.tokens and self.signs[-1] in (".", ",", ";", "\\", "\\\\", ":"):
-            self.tokens.pop()
-            self.signs.pop()
+        while self.tokens and sign_of(self.tokens[-1]) in (".", ",", ";", "\\", "\\\\", ":"):
+            self.replace(len(self.tokens) - 1, [])
         while self.tokens and self.signs[0] in ("approx", "=", ":", "\\\\", "therefore", "Rightarrow", "to"):
-            self.tokens.pop(0)
-            self.signs.pop(0)
+            self.replace(0, [])
 
     def _leading_name(self) -> Words | None:
         """`\\text{Area} = ...`: the words in front of the first equals sign are a name."""
@@ -225,7 +223,7 @@ class Parser(Atoms, Quantities):
     def _factors(self) -> Node:
         node = self.power_with_unit()
         factors, explicit = [node], False
-        while True:
+        while self.at < len(self.tokens):
             if self.accept("*"):
                 explicit = True
                 factors.append(self._signed_factor())
@@ -240,7 +238,7 @@ class Parser(Atoms, Quantities):
                 factors[-1:] = [mixed] if mixed is not None else [factors[-1], self.power_with_unit()]
             else:
                 break
-            if len(factors) == 1 and (unit := self._unit(factors[0])) is not None:
+            if len(factors) == 1 and self.at < len(self.tokens) and (unit := self._unit(factors[0])) is not None:
                 factors[0] = unit
         return factors[0] if len(factors) == 1 else product_of(factors, explicit)
 
@@ -317,7 +315,7 @@ class Parser(Atoms, Quantities):
 
     def power_with_unit(self) -> Node:
         node = self.power()
-        return self._unit(node) or node
+        return node if self.at >= len(self.tokens) else self._unit(node) or node
 
     def power(self) -> Node:
         node = self.atom()

@@ -76,6 +76,8 @@ _LETTERED_BASE = compiled_later(r"\(?(?:\\(?:text|mathrm)\{)?([0-9]*[A-Z][0-9A-Z
 _BASE_WORDS = compiled_later(
     r"^([0-9A-Fa-f]+)\s*(?:\\?,?\s*(?:\\text\{\s*)?\(?(?:in\s+)?base[ -]([0-9]{1,2}|[a-z]+)\)?\s*\}?)$"
 )
+_MAY_BE_WORDS = compiled_later(r"(?<![\\a-zA-Z])[a-zA-Z]{2}|\\(?:text|mbox|math|emph|hbox|oper|bold)")
+"""No formula alone has it."""
 _EMPTY_SET = frozenset(
     {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "no real roots", "null set",
      "no values", "there are no solutions", "no such number exists"}
@@ -97,8 +99,6 @@ class Reading:
     """None if it is no mathematics."""
     number: Fraction | None
     """Set for a bare rational number in any spelling; units and percent signs stay in the tree."""
-    words: str
-    """Its words in lower case, without articles, dots and commas: what prose is compared by."""
     problem: str = ""
     """What the parser stumbled over."""
     out_of_scope: bool = False
@@ -120,12 +120,20 @@ class Reading:
     clock: tuple[int, int, str] | None = None
     """Hours, seconds behind the hour, and "a", "p" or "" for the half of the day."""
 
+    @property
+    def words(self) -> str:
+        """Its words in lower case, without articles, dots and commas: what prose is compared by."""
+        if self.number is not None:
+            return self.text
+        words = words_of(plain_unicode(self.text))
+        return _DOES_NOT_EXIST.get(words, words)
+
 
 @lru_cache(maxsize=8_192)
 def read(text: str) -> Reading:
     """Reads an answer; never raises. One of more than MAX_ANSWER_CHARS characters is not read."""
     if len(text) > MAX_ANSWER_CHARS:
-        return Reading("", None, None, "", problem=f"{len(text)} characters", too_large=True)
+        return Reading("", None, None, problem=f"{len(text)} characters", too_large=True)
     text = unwrap(text)
     if "\\\\" in text and "begin" not in text:
         text = _DOUBLED_BACKSLASH.sub(r"\\", text)
@@ -136,7 +144,7 @@ def read(text: str) -> Reading:
         if plain[1] or plain[2]:
             value = -value
         if "$" not in text:
-            return Reading(text, Number(value, max(0, len(decimals) - 1)), value, text)
+            return Reading(text, Number(value, max(0, len(decimals) - 1)), value)
     if (plain := _PLAIN_FRACTION.fullmatch(text)) and plain[3].strip("0"):
         return _read_fraction(text, -1 if plain[1] else 1, int(plain[2]), int(plain[3]))
     return _read_more(text)
@@ -146,14 +154,13 @@ def _read_fraction(text: str, sign: int, above: int, below: int) -> Reading:
     """What the parser would give, at a tenth of the cost: fractions are every tenth answer."""
     node: Node = Quotient(Number(Fraction(above)), Number(Fraction(below)))
     node = node if sign > 0 else Product([Number(Fraction(-1)), node])
-    return Reading(text, node, Fraction(sign * above, below), text)
+    return Reading(text, node, Fraction(sign * above, below))
 
 
 def _read_more(text: str) -> Reading:
     shown = plain_unicode(text)
-    words = words_of(shown)
-    words = _DOES_NOT_EXIST.get(words, words)
-    reading = Reading(text, None, None, words, clock=_clock(shown))
+    reading = Reading(text, None, None, clock=_clock(shown))
+    words = words_of(shown) if _MAY_BE_WORDS.search(shown) else ""
     main, reading.parameters = split_clauses(text)
     if choice := _CHOICE.fullmatch(shown.strip()):
         letter = next(group for group in choice.groups()[:4] if group)

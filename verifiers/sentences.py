@@ -72,6 +72,7 @@ _TURNED = (" says", " said", " claims", " claimed", " except", " not", "n't", " 
 _DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
 """Behind a "not", with a word or two between: I am not sure that the answer is 7."""
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
+_NO_WORDS = " \n\t.,;:!$*_)]}\\"
 _QUOTES = "\"'“”‘’"
 _CHINESE_WORDS = compiled_later(r"^[\u3040-\u30ff\u4e00-\u9fff，、：\s]+")
 _CHINESE_COUNT = compiled_later(r"(?<=[0-9])\s?(?![百千万亿億兆十成折])[\u3040-\u30ff\u4e00-\u9fff]{1,12}$")
@@ -81,6 +82,8 @@ _CHINESE_NOT = compiled_later("[不没非]|或者?|可能|也许")
 
 def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | None:
     """The last sentence that states an answer, from `start` on; behind a box it must state a value of its own."""
+    if not text[start:].strip(_NO_WORDS):
+        return None
     after_mark = boxed is not None
     anchor = _last_anchor(text, start)
     if anchor is None:
@@ -118,16 +121,17 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
         for match in _CHINESE_ANSWER.finditer(text, start):
             if match.end() > (found or (0, 0))[1]:
                 found = match.span()
-    before = len(text) - start
-    lower = text[start:].lower() if text.find("nswer", start) >= 0 or text.find("NSWER", start) >= 0 else ""
-    while lower and (at := lower.rfind("answer", 0, before) + start) >= start:
+    before = len(text)
+    capitals = text.find("NSWER", start) >= 0
+    while (stem := max(text.rfind("nswer", start, before), text.rfind("NSWER", start, before) if capitals else -1)) > 0:
+        at = stem - 1
         if found and at < found[0]:
             break
         said = _ANSWER_IS.match(text, at)
         in_front = text[max(0, at - _LONGEST_SENTENCE_CHARS) : at]
         if said and not _is_supposed(in_front) and not ("would" in said[0] and _IF.search(in_front)):
             return said.span()
-        before = at - start
+        before = stem
     foreign = _last_foreign(text, start) if found is None else None
     if foreign is not None:
         return foreign.span()
@@ -141,7 +145,7 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
 
 def _last_foreign(text: str, start: int) -> re.Match[str] | None:
     """The last announcement in Spanish, Portuguese, French, German, Italian or Japanese."""
-    if not any(stem in text for stem in _FOREIGN_STEMS):
+    if not any(text.find(stem, start) >= 0 for stem in _FOREIGN_STEMS):
         return None
     return max(_FOREIGN_ANSWER.finditer(text, start), key=lambda match: match.start(), default=None)
 

@@ -22,7 +22,7 @@ class AnswerKind(StrEnum):
     LAST_NUMBER = "last_number"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Statement:
     """An answer, as it stands in the completion."""
 

@@ -97,6 +97,7 @@ _TOKEN_PATTERN = r"""
     (?P<space>(?:\s|~|\\[,;:!>\ ]|\\q?quad|\\(?:thinspace|enspace|hfill|newline|displaystyle|textstyle|scriptstyle
         |limits|nolimits|left|right|middle|[bB]igg?[lrm]?|rm|bf|it|sf|tt|cal|normalsize|large|Large|small|tiny|displaylimits
         |allowbreak|nonumber|strut|mathstrut|par|noindent|centering|protect|unboldmath|boldmath)(?![a-zA-Z]))+)
+    |(?P<decimal>(?:0|[0-9]+(?=\{,\}[0-9]{1,2}(?![0-9])))\{,\}[0-9]+)
     |(?P<number>THOUSANDS[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
     |(?P<braced>\{[:=<>+]\})
     |\\(?P<command>[a-zA-Z]+)\*?
@@ -150,6 +151,9 @@ _SIGNS = {
     "...": "ldots", "\\%": "%", "\\&": "and", "\\|": "||", "\\#": "#", "\\_": "_", "\\/": "", "\\-": "", "\\'": "'",
     "\\\n": "",
 }  # fmt: skip
+_PLAIN_SIGNS = frozenset("{}+-=^_/*,")
+"""Which mean themselves and open nothing."""
+_BEFORE_ONE_NUMERAL = frozenset({"_", "^", "log", "ln"})
 _TO_COMMAND = frozenset({"le", "ge", "ne", "Rightarrow", "to", "ldots"})
 _CONNECTIVES = frozenset({"and", "or"})
 _DELIMITER = {"\\(": "", "\\)": "", "\\[": "", "\\]": "", "$": ""}
@@ -176,10 +180,12 @@ def tokenise(text: str, *, in_text: bool = False) -> list[Token]:
             raise HiddenError(f"hidden character {hidden[0]!r}")
         if "color" in text and _HIDING_COLOUR.search(text):
             raise HiddenError("hidden by its colour")
+    patterns = _token_patterns()
     tokens: list[Token] = []
     position, depth, spaced = 0, 0, False
     while position < len(text):
-        match = _token_pattern(tokens, depth).match(text, position)
+        after = tokens[-1].value if tokens else ""
+        match = patterns[2 if after in _BEFORE_ONE_NUMERAL else depth > 0].match(text, position)
         assert match is not None  # the last alternative takes any character
         position = match.end()
         kind, value = match.lastgroup, match[match.lastgroup or 0]
@@ -189,13 +195,18 @@ def tokenise(text: str, *, in_text: bool = False) -> list[Token]:
         if kind == "number":
             if len(value) > MAX_NUMBER_CHARS:
                 raise TooLargeError(f"a numeral of {len(value)} digits")
-            tokens.append(Token(Kind.NUMBER, _THOUSANDS_MARK.sub("", value), spaced))
+            digits = value if value.isdigit() else _THOUSANDS_MARK.sub("", value)
+            tokens.append(Token(Kind.NUMBER, digits, spaced))
+        elif kind == "decimal":
+            tokens.append(Token(Kind.NUMBER, value.replace("{,}", "."), spaced))
         elif kind == "braced":
             _sign(tokens, value[1], text, position, spaced)
         elif kind == "word":
             tokens += _words(value, spaced, in_text)
         elif kind == "command":
             position = _command(tokens, value, text, position, spaced)
+        elif value in _PLAIN_SIGNS:
+            tokens.append(Token(Kind.SIGN, value, spaced))
         else:
             depth += (value in ("(", "[", "\\{")) - (value in (")", "]", "\\}"))
             _sign(tokens, value, text, position, spaced)
@@ -207,19 +218,15 @@ def tokenise(text: str, *, in_text: bool = False) -> list[Token]:
 
 @lru_cache(maxsize=1)
 def _token_patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """For the outermost level, within brackets, and where no thousands are expected. Compiled when first needed."""
+    """For the outermost level, within brackets, and behind some signs; compiled when first needed.
+
+    A comma may separate thousands outside brackets; nothing may behind a subscript's sign: \\log_5 125.
+    """
     numerals = (f"{_THOUSANDS}|{_PLAIN_THOUSANDS}|", f"{_THOUSANDS}|", "")
     outermost, within, plain = (
         re.compile(_TOKEN_PATTERN.replace("THOUSANDS", numeral), re.VERBOSE | re.DOTALL) for numeral in numerals
     )
     return outermost, within, plain
-
-
-def _token_pattern(tokens: list[Token], depth: int) -> re.Pattern[str]:
-    """A comma may separate thousands outside brackets, a space not behind a subscript's sign: \\log_5 125."""
-    if tokens and tokens[-1].value in ("_", "^", "log", "ln"):
-        return _token_patterns()[2]
-    return _token_patterns()[1 if depth > 0 else 0]
 
 
 def _words(value: str, spaced: bool, in_text: bool) -> list[Token]:

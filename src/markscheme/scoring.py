@@ -27,7 +27,10 @@ class Outcome(StrEnum):
 
     @property
     def has_value(self) -> bool:
-        return self not in (Outcome.UNDECIDED, Outcome.FAILED)
+        return self not in _WITHOUT_VALUE
+
+
+_WITHOUT_VALUE = (Outcome.UNDECIDED, Outcome.FAILED)
 
 
 class Message(TypedDict):
@@ -83,7 +86,7 @@ class Score:
     """Which rule decided, why not, how long it took. JSON values only."""
 
     def __post_init__(self) -> None:
-        if (self.value is not None) != self.outcome.has_value:
+        if (self.value is None) != (self.outcome in _WITHOUT_VALUE):
             raise ValueError(f"a score of outcome {self.outcome.value} cannot have the value {self.value!r}")
         if self.value is not None and not math.isfinite(self.value):
             raise ValueError(f"a score must be finite, got {self.value!r}")
