@@ -33,7 +33,7 @@ _MATHEMATICS = compiled_later(r"\\(?!text|mbox|mathrm|textbf|textit| |,|;|quad)[
 _TEXT_MARKS = compiled_later(r"\\(?:text\w*|mbox|math(?:rm|bf|it|sf)|boldsymbol|operatorname)\s*\{|[{}]|\\[ ,;:!]")
 _DOUBT = compiled_later(
     r"\b(?:not|no|never|or|either|neither|maybe|perhaps|might|could|if|at least|at most|more|less|fewer|between|than"
-    r"|unless|unknown|un\w+ined|except)\b|n't|[?<>=]",
+    r"|unless|unknown|un\w+ined|except|nicht|kein\w*|pas|non|nunca|jamais)\b|n't|[?<>=]",
     re.IGNORECASE,
 )
 """Words around a number that make it something else than a statement of that number."""

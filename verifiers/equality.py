@@ -11,7 +11,15 @@ from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.evaluate import exact, symbols_of
 from markscheme.verifiers.free_constants import equal_but_for_constants
 from markscheme.verifiers.limits import MAX_UNORDERED_ITEMS
-from markscheme.verifiers.names import are_numbered, bare, by_name, key_of_name, named_items, same_name
+from markscheme.verifiers.names import (
+    are_numbered,
+    bare,
+    by_name,
+    key_of_name,
+    named_items,
+    same_name,
+    with_argument_of,
+)
 from markscheme.verifiers.real_sets import equal_sets, is_certainly_a_set
 from markscheme.verifiers.relations import equivalent_equations, equivalent_inequalities, is_name, named_value
 from markscheme.verifiers.scalars import (
@@ -188,6 +196,8 @@ class Judge:
             return self.equal(value_a, g)
         if name_a is not None and name_g is not None and same_name(name_a, name_g):
             return self.equal(value_a, value_g)
+        if name_a is not None and name_g is not None and (value := with_argument_of(name_a, value_a, name_g)):
+            return self.equal(value, value_g)
         if not isinstance(a, Relation) or (name_a is None and value_a is not a):
             if is_certainly_a_set(g) or isinstance(g, Relation):
                 return (
@@ -381,8 +391,9 @@ _PLAIN = (Number, Symbol, Sum, Product, Quotient, Power, Function)
 
 
 def _with_unit(node: Node, other: Node) -> Node:
-    """`5 m` beside `500 cm` is a length, and no multiple of m."""
-    if not isinstance(other, Quantity) or not isinstance(node, Product) or len(node.factors) != 2:
+    """`5 m` beside `500 cm` is a length, and no multiple of m; beside `5` too."""
+    is_quantity = isinstance(other, Quantity)
+    if not (is_quantity or isinstance(other, Number)) or not isinstance(node, Product) or len(node.factors) != 2:
         return node
     number, letter = node.factors
     if not isinstance(number, Number) or not isinstance(letter, Symbol | Power):
@@ -391,6 +402,8 @@ def _with_unit(node: Node, other: Node) -> Node:
     if not isinstance(symbol, Symbol) or not isinstance(power, Number) or power.value not in (1, 2, 3):
         return node
     unit = symbol.name if power.value == 1 else f"{symbol.name}^{power.value}"
+    if not isinstance(other, Quantity):
+        return Quantity(number, unit) if symbol.name == "m" else node
     known, wanted = measure_of(unit), measure_of(other.unit) if not _is_special(other.unit) else None
     return Quantity(number, unit) if known and wanted and known[0] == wanted[0] else node
 

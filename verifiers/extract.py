@@ -20,7 +20,8 @@ from markscheme.verifiers.statements import SHORT_GAP_CHARS, AnswerKind, Stateme
 _SHORT_TAIL_CHARS, _TAIL_CHARS = 1_600, 8_000
 _CONTEXT_CHARS = 500
 """A mark nearer than this to the beginning of the short tail may be one of several, or be hidden by what is cut off."""
-_REACHING_FAR = ("<|", "</s>", "<!--", "style", "color")
+_HIDING = ("style", "color", "hidden")
+_REACHING_FAR = ("<|", "</s>", "<!--", *_HIDING)
 """With one of these, what stands far in front of a mark may hide it."""
 _MARKS = ("boxed", "nswer", "NSWER", "####", "答案")
 """Without one of these, only the tail is read: a thought that was cut off has a hundred thousand characters."""
@@ -51,7 +52,10 @@ _NEXT_PROBLEM = compiled_later(
 _MOST_PROBLEMS = 8
 """Headings that are looked at: the first behind an answer ends the text."""
 _HIDDEN_ELEMENT = compiled_later(
-    r"<([a-zA-Z]{1,10})\s[^<>]{0,200}(?:display\s*:\s*none|visibility\s*:\s*hidden|(?<!-)color\s*[:=]\s*[\"']?white)[^<>]{0,200}>"
+    r"<([a-zA-Z]{1,10})\s[^<>]{0,200}(?:display\s*:\s*none|visibility\s*:\s*hidden|(?<!-)color\s*[:=]\s*[\"']?(?:white|#fff(?:fff)?\b"
+    r"|transparent|rgba?\(255,\s?255,\s?255)|opacity\s*:\s*0(?:\.0+)?\s*[;\"']|font-size\s*:\s*[01](?:px|pt|em)?\s*[;\"']"
+    r"|\bhidden\b)[^<>]{0,200}>",
+    re.IGNORECASE,
 )
 
 
@@ -143,7 +147,7 @@ def readable(completion: str) -> str:
         text = _COMMENT_LINE.sub("", text)
     if has_tags and "<!--" in text:
         text = _without(text, re.finditer("<!--", text), lambda _: "-->")
-    if has_tags and ("style" in text or "color" in text):
+    if has_tags and any(map(text.__contains__, _HIDING)):
         text = _without(text, _HIDDEN_ELEMENT.finditer(text), lambda opening: f"</{opening[1]}>")
     return text
 

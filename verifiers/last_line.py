@@ -24,6 +24,8 @@ _SUPPOSITION = compiled_later(
 _NOT = compiled_later(r"not\b|n't\b")
 _OPERATOR = compiled_later(r"(?:[+*/^×÷·√_]|[\^_]\{|\\(?:sqrt|d?frac)\{)\s*$|[a-z]\($")
 """In front of a number: it is a part of a value."""
+_HEDGE_CHARS = 8
+"""Right in front of the only number: ... or 7."""
 _MOST_MENTIONS = 3
 """Of one number in the last line: so many are a guess repeated."""
 _LONGEST_LINE_CHARS = 4_000
@@ -44,9 +46,11 @@ def last_line(text: str) -> Statement | None:
     if not found:
         return _whole_line(line, begin)
     last, before = found[-1], line[found[-2].end if len(found) > 1 else 0 : found[-1].start]
-    if any(words.search(before) for words in (_NOT, _OPERATOR, _GRADE)) or _SUPPOSITION.search(line):
+    if any(words.search(before) for words in (_NOT, _OPERATOR, _GRADE)) or _SUPPOSITION.search(
+        _sentence_of(line, last)
+    ):
         return None
-    if len(found) > 1 and HEDGE.search(before):
+    if HEDGE.search(before if len(found) > 1 else before[-_HEDGE_CHARS:]):
         return None
     if "=" not in line and [statement.answer for statement in found].count(last.answer) >= _MOST_MENTIONS:
         return None
@@ -55,6 +59,11 @@ def last_line(text: str) -> Statement | None:
         first -= 1
     answer = line[found[first].start : last.end] if found[first] is not last else last.answer
     return Statement(answer, last.kind, begin + found[first].start, begin + last.end)
+
+
+def _sentence_of(line: str, found: Statement) -> str:
+    """The sentence that it stands in, and the rest of the line."""
+    return line[max(line.rfind(end, 0, found.start) for end in (". ", "? ", "! ", "。", ": ")) + 1 :]
 
 
 def _formulas_and_numbers(line: str) -> Iterator[Statement]:

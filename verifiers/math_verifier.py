@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from markscheme.scoring import Outcome, Sample, Score
+from markscheme.verifiers.asked import is_another_unit
 from markscheme.verifiers.compare import (
     OPEN,
     SAME_NUMBER,
@@ -22,6 +23,7 @@ from markscheme.verifiers.profiles import PROFILES, Profile, Rules
 from markscheme.verifiers.statements import Statement
 
 _ECHO = Comparison(False, "form", "a formula of the prompt, not worked out")
+_OTHER_UNIT = Comparison(False, "unit", "the question asks for another unit or base")
 _PREFERENCE = {True: 0, None: 1, False: 2}
 
 
@@ -100,13 +102,18 @@ def _answer(text: str, rules: Rules) -> str:
     return text.upper() if rules.any_case and len(text) == 1 else text
 
 
-def _without_echo(comparison: Comparison, answer: str, gold: str, sample: Sample) -> Comparison:
-    """Writing a formula of the question down again is no answer to it."""
+def _as_asked(comparison: Comparison, answer: str, gold: str, sample: Sample, conventions: Conventions) -> Comparison:
+    """The verdict once the prompt is looked at: a formula of it written down again is no answer, nor is a value in
+    another unit than it asks for.
+    """
     if comparison.equal is not True or comparison.tier in ("text", "rounding"):
         return comparison
     if comparison is SAME_NUMBER and answer.lstrip("-").isdigit() and gold.lstrip("-").isdigit():
         return comparison
-    return _ECHO if is_copied(answer, gold, _text_of(sample)) else comparison
+    prompt = _text_of(sample)
+    if conventions.units != "ignored" and is_another_unit(answer, gold, prompt):
+        return _OTHER_UNIT
+    return _ECHO if conventions.evaluated and is_copied(answer, gold, prompt) else comparison
 
 
 def _text_of(sample: Sample) -> str:
@@ -123,8 +130,7 @@ def _score(
     found: Sequence[Comparison],
     conventions: Conventions,
 ) -> Score:
-    if conventions.evaluated:
-        found = [_without_echo(one, answer, gold, sample) for one, gold in zip(found, golds, strict=True)]
+    found = [_as_asked(one, answer, gold, sample, conventions) for one, gold in zip(found, golds, strict=True)]
     best = found[0] if len(found) == 1 else min(found, key=lambda one: _PREFERENCE[one.equal])
     evidence: dict[str, str] = {"tier": best.tier, "kind": statement.kind.value}
     if best.reason:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from markscheme.verifiers.evaluate import symbols_of
 from markscheme.verifiers.limits import MAX_SIGNS
 from markscheme.verifiers.plus_minus import choices, count_signs
 from markscheme.verifiers.relations import is_name, named_value
+from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.tree import Function, Items, Node, Product, Relation, Symbol, Words
 
 
@@ -96,6 +98,15 @@ def by_name(names: Sequence[Node], values: Items, wanted: Sequence[Node]) -> Ite
 
 def same_name(a: Node, g: Node) -> bool:
     return key_of_name(a) == key_of_name(g)
+
+
+def with_argument_of(name: Node, value: Node, wanted: Node) -> Node | None:
+    """The value of f(x) written for f(t), where that is the name that is wanted; None unless both are such names."""
+    match name, wanted:
+        case Product(factors=[Symbol(name=f), Symbol(name=x)]), Product(factors=[Symbol(name=g), Symbol(name=t)]):
+            is_function = f == g and f in ("f", "g", "h") and t not in symbols_of(value)
+            return replaced(value, x, Symbol(t)) if is_function else None
+    return None
 
 
 def key_of_name(name: Node) -> str:

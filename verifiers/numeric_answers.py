@@ -1,5 +1,7 @@
 """The number of an answer that has words around it."""
 
+import re
+
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read
@@ -13,8 +15,16 @@ _WORDS_AND_NUMBER = compiled_later(
 )
 """Words around a number, and no signs of code: brackets, quotes, operators."""
 _CURRENCY = compiled_later(r"\s?\\?[$¥￥€£]\s?")
+_LETTERS_IN_FRONT = compiled_later(r"(?<![\\a-zA-Z])[a-zA-Z]{1,3}$")
+_CURRENCIES = frozenset({"USD", "EUR", "GBP", "INR", "CNY", "RMB", "RS", "US", "AUD", "CAD", "HK", "NT", "SGD", "PHP"})
 CALCULATOR_MARK = compiled_later(r"<<[^<>]*>>")
 _FRACTION = compiled_later(r"-?\s?(?:[0-9]+\s?)?\\[dtc]?frac\s?(?:\{[0-9.]+\}|[0-9])\s?(?:\{[0-9.]+\}|[0-9])")
+
+
+def _is_part_of_a_name(text: str, numeral: re.Match[str]) -> bool:
+    """Whether letters stand right in front that are no currency: room B150."""
+    letters = _LETTERS_IN_FRONT.search(text[: numeral.start()]) if numeral[0][0].isdigit() else None
+    return letters is not None and letters[0].upper() not in _CURRENCIES
 
 
 def only_number(answer: str) -> str:
@@ -38,9 +48,9 @@ def only_number(answer: str) -> str:
     if not _WORDS_AND_NUMBER.fullmatch(answer):
         return answer
     for pattern in (_FRACTION, _NUMERAL):
-        numerals = pattern.findall(answer)
-        if len(numerals) == 1:
-            return _CURRENCY.sub("", str(numerals[0]))
+        numerals = list(pattern.finditer(answer))
+        if len(numerals) == 1 and not _is_part_of_a_name(answer, numerals[0]):
+            return _CURRENCY.sub("", numerals[0][0])
         if numerals:
             break
     return answer

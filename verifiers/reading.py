@@ -71,6 +71,7 @@ _FILLER = compiled_later(
     r"|约|大约|共|共有|一共|是|为|有)\s*",
     re.IGNORECASE,
 )
+_GLUED_OR = compiled_later(r"(?<=[0-9)}])or(?=[a-zA-Z](?:\(|\s?=|_)|[-0-9(\\])")
 _SPACING = compiled_later(r"\s*\\[!,;: ]\s*|~")
 _LETTERED_BASE = compiled_later(r"\(?(?:\\(?:text|mathrm)\{)?([0-9]*[A-Z][0-9A-Z]*)\}?\)?_\{?\(?([0-9]{2})\)?\}?")
 _BASE_WORDS = compiled_later(
@@ -222,6 +223,8 @@ def exact_without_unit(node: Node) -> Fraction | None:
 def _prepared(text: str) -> str:
     text = with_chinese_fractions(text)
     text = _FILLER.sub("", text)
+    if "or" in text:
+        text = _GLUED_OR.sub(" or ", text)
     if base := _BASE_WORDS.match(text):
         return f"{base[1]}_{{{base[2]}}}"
     return text

@@ -1,11 +1,12 @@
 """Whether two expressions have one value: exactly where possible, else at points, to as many digits as it takes."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from markscheme.verifiers.evaluate import NoValueError, OverLimitError, evaluate, exact, symbols_of
 from markscheme.verifiers.floating import Floating
 from markscheme.verifiers.modular import PRIMES, Modular
-from markscheme.verifiers.points import COMPLEX_POINTS, POINTS
+from markscheme.verifiers.points import COMPLEX_POINTS, FAR_POINTS, POINTS
 from markscheme.verifiers.precise import Precise
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.tree import BigOperator, Constant, Function, Node, Number, Power, Product, Quotient, Sum
@@ -92,27 +93,36 @@ def _equal_at_points(a: Node, g: Node) -> bool | None:
     return None
 
 
-def _points(a: Node, g: Node) -> range:
+def _points(a: Node, g: Node) -> Sequence[int]:
     names = symbols_of([a, g])
     if not names:
-        return range(1)
-    return range(COMPLEX_POINTS if names & {"z", "w"} and _asks_for_parts([a, g]) else POINTS)
+        return (0,)
+    complex_too = names & {"z", "w"} and _takes([a, g], _PARTS)
+    return (*range(COMPLEX_POINTS if complex_too else POINTS), *(FAR_POINTS if _takes([a, g], _CORNERS) else ()))
 
 
-def _asks_for_parts(node: object) -> bool:
-    """Whether a modulus, conjugate or part of a complex number is taken: then the real points do not tell all."""
-    if isinstance(node, Function) and node.name in ("abs", "conjugate", "re", "im", "arg"):
+_PARTS = frozenset({"abs", "conjugate", "re", "im", "arg"})
+"""Of a complex number: the real points do not tell all."""
+_CORNERS = frozenset({"abs", "max", "min", "floor", "ceil", "sgn", "mod", "root"})
+
+
+def _takes(node: object, functions: frozenset[str]) -> bool:
+    """Whether one of the functions is taken; a power with a fraction in it is a root."""
+    if isinstance(node, Function) and node.name in functions:
+        return True
+    if isinstance(node, Power) and isinstance(node.exponent, Quotient) and "root" in functions:
         return True
     if isinstance(node, list):
-        return any(map(_asks_for_parts, node))
-    return any(_asks_for_parts(getattr(node, slot)) for slot in getattr(type(node), "__slots__", ()))
+        return any(_takes(part, functions) for part in node)
+    return any(_takes(getattr(node, slot), functions) for slot in getattr(type(node), "__slots__", ()))
 
 
 def _equal_at(a: Node, g: Node, point: int) -> bool | None:
     """Equal, different, or (None) nothing to learn there: one of them leaves the real numbers at this point."""
     try:
         x, y = evaluate(a, Floating(point)), evaluate(g, Floating(point))
-        if 0 < point < POINTS and (abs(x.imag) > _TINY * abs(x)) != (abs(y.imag) > _TINY * abs(y)):
+        is_real = abs(x.imag) <= _TINY * abs(x), abs(y.imag) <= _TINY * abs(y)
+        if (0 < point < POINTS and is_real[0] != is_real[1]) or (point in FAR_POINTS and not all(is_real)):
             return None
         size = max(abs(x), abs(y))
         if size > _SURELY_DIFFERENT and abs(x - y) > _SURELY_DIFFERENT * size:

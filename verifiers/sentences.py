@@ -26,12 +26,15 @@ _ANSWER_IS = compiled_later(
     r"|(?=[*_#]{0,3}:?[*_]{0,3}\s*\n)|\s(?=\$|\\\(|\\\[))",
     re.IGNORECASE,
 )
+_STEMS = ("inal ", "orrect ", "ight ", "est ")
 _CHINESE_ANSWER = compiled_later(
     r"(?:最终|正确|最后的?)?(?:答案|结果)(?:应该|应|就)?(?:是|为)?\s?[：:]?|答\s?[：:]|答(?=[^案应题对え])"
     r"|(?:所以|因此|故|应)选(?:择|项)?\s?[：:]?\s?(?=[A-H](?![A-Za-z]))"
 )
 _FINAL_IS = compiled_later(
     r"[Ff]inal (?:result|value|solution|total|amount|count|number)(?:\s(?:is|was|will be)(?![a-zA-Z])|\s?[:=])"
+    r"|(?:correct|right|best) (?:option|choice)(?:\s(?:is|would be|must be)(?![a-zA-Z])[*_]{0,3}\s?:?|\s?:)",
+    re.IGNORECASE,
 )
 _ANSWER_LINE = compiled_later(r"[*_# ]*(?:A|Ans|Answer)\s?[*_]{0,2}\s?[:：.]\s?[*_]{0,2}", re.IGNORECASE)
 _ADVERB = compiled_later(
@@ -47,7 +50,8 @@ _SENTENCE_END = compiled_later(
 _DENIED = compiled_later(r"\bnot\b|n't\b|\bor\b|\beither\b|\bmaybe\b|\bif\b", re.IGNORECASE)
 NEGATION = compiled_later(
     r"\s*(?:\\text\{)?\s*(?:(?:definitely|certainly|clearly|probably|surely)\s)?(?:not\b|n't\b|isn't\b|neither\s+\S|never\b"
-    r"|(?:anything|everything) (?:but|except)\b|other than\b|different from\b|far from\b|unlikely\b|不是|不)",
+    r"|(?:anything|everything) (?:but|except)\b|other than\b|different from\b|far from\b|unlikely\b"
+    r"|(?:nicht|kein\w{0,2}|niemals|pas|jamais|nunca|não|non)\s|不是|不)",
     re.IGNORECASE,
 )
 _LONGEST_SENTENCE_CHARS = 400
@@ -72,6 +76,8 @@ _TURNED = (" says", " said", " claims", " claimed", " except", " not", "n't", " 
 _DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
 """Behind a "not", with a word or two between: I am not sure that the answer is 7."""
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
+_BARE_BOX = compiled_later(r"\$?boxed\{([^{}]{1,60})\}\$?")
+"""A box that lost its backslash."""
 _NO_WORDS = " \n\t.,;:!$*_)]}\\"
 _QUOTES = "\"'“”‘’"
 _CHINESE_WORDS = compiled_later(r"^[\u3040-\u30ff\u4e00-\u9fff，、：\s]+")
@@ -135,12 +141,20 @@ def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
     foreign = _last_foreign(text, start) if found is None else None
     if foreign is not None:
         return foreign.span()
-    before = len(text)
-    while found is None and (at := text.rfind("inal ", start, before)) > 0:
-        said = _FINAL_IS.match(text, at - 1)
-        found = said.span() if said else None
-        before = at
+    if found is None:
+        found = max((last for stem in _STEMS if (last := _last_behind(text, stem, start))), default=None)
     return found
+
+
+def _last_behind(text: str, stem: str, start: int) -> tuple[int, int] | None:
+    """The last announcement that begins with a word of that stem."""
+    before = len(text)
+    while (at := text.rfind(stem, start, before)) > 0:
+        said = _FINAL_IS.match(text, at - 1)
+        if said and not _is_supposed(text[max(0, at - 1 - _LONGEST_SENTENCE_CHARS) : at - 1]):
+            return said.span()
+        before = at
+    return None
 
 
 def _last_foreign(text: str, start: int) -> re.Match[str] | None:
@@ -192,6 +206,8 @@ def _sentence(segment: str, at: int) -> tuple[str, int]:
     if span and span.end() >= stop:  # a dot inside a formula ends no sentence
         return next(group for group in span.groups() if group).strip(), span.end() - at
     whole = segment[at:stop].strip(" \t\n*_,;:")
+    if bare := _BARE_BOX.fullmatch(whole):
+        return bare[1], stop - at
     if "boxed{" in whole:  # never closed, or it would be the statement itself: what it holds may be cut off
         return "", stop - at
     if " or " in whole and len(whole) <= MAX_ANSWER_CHARS:

@@ -91,7 +91,9 @@ _LOWERED_PLAIN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _HIDDEN = compiled_later("[\x00-\x08\x0e-\x1f\x7f\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters and those that turn the reading direction: what is seen is not what is written."""
 
-_THOUSANDS = r"[0-9]{1,3}(?:(?:\{,\s?\}|\s?,?\s?\\[!,;:]|\{\\,\}|[ '](?=[0-9]{3}))\s?[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
+_THOUSANDS = (
+    r"[0-9]{1,3}(?:(?:\s?\{,\s?\}|\s?,?\s?\\[!,;:]|\{\\,\}|[ '](?=[0-9]{3}))\s?[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
+)
 _PLAIN_THOUSANDS = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"
 _TOKEN_PATTERN = r"""
     (?P<space>(?:\s|~|\\[,;:!>\ ]|\\q?quad|\\(?:thinspace|enspace|hfill|newline|displaystyle|textstyle|scriptstyle

@@ -76,7 +76,7 @@ def unit_name(word: str) -> str | None:
     word = word.removesuffix(".")
     for form in (word, word.lower(), word.lower().removesuffix("s"), word.lower().removesuffix("es")):
         if form in UNITS:
-            return form
+            return "percent" if UNITS[form][0] == "percent" else form
     return None
 
 
