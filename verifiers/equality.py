@@ -21,10 +21,17 @@ from markscheme.verifiers.names import (
     with_argument_of,
 )
 from markscheme.verifiers.real_sets import equal_sets, is_certainly_a_set
-from markscheme.verifiers.relations import equivalent_equations, equivalent_inequalities, is_name, named_value
+from markscheme.verifiers.relations import (
+    equivalent_equations,
+    equivalent_inequalities,
+    is_name,
+    is_unsolved,
+    named_value,
+)
 from markscheme.verifiers.scalars import (
     equal_values,
     in_lowest_terms,
+    is_constant,
     is_left_to_work_out,
     is_plain_number,
     is_written_out,
@@ -206,6 +213,8 @@ class Judge:
                     else self._because(False, "relation", "a value is not a relation")
                 )
             return self.equal(value_a, g)
+        if self.conventions.evaluated and is_unsolved(a) and not (isinstance(g, Relation) and is_unsolved(g)):
+            return self._because(False, "form", "left to be solved")
         if not isinstance(g, Relation):
             if g == _EMPTY or is_certainly_a_set(g) or isinstance(g, Items):
                 return self._equal_sets(a, g)
@@ -310,6 +319,11 @@ class Judge:
             return self._in_order(list_a.items, list_g.items, "items")
         if ":" in (list_a.brackets, list_g.brackets):
             return self._equal_ratios(list_a, list_g)
+        for this, other in ((list_a, list_g), (list_g, list_a)):
+            vector = components(this.items[0], len(other.items)) if len(this.items) == 1 < len(other.items) else None
+            if vector is not None and other.brackets in ("()", "<>"):
+                pair = (vector, other.items) if this is list_a else (other.items, vector)
+                return self._in_order(*pair, "items")
         named = bool(names_a or names_g) and not are_numbered(names_a or names_g)
         return self._equal_lists(list_a, list_g, named=named)
 
@@ -393,10 +407,11 @@ _PLAIN = (Number, Symbol, Sum, Product, Quotient, Power, Function)
 def _with_unit(node: Node, other: Node) -> Node:
     """`5 m` beside `500 cm` is a length, and no multiple of m; beside `5` too."""
     is_quantity = isinstance(other, Quantity)
-    if not (is_quantity or isinstance(other, Number)) or not isinstance(node, Product) or len(node.factors) != 2:
+    if not isinstance(node, Product) or not (is_quantity or is_constant(other)):
         return node
-    number, letter = node.factors
-    if not isinstance(number, Number) or not isinstance(letter, Symbol | Power):
+    *factors, letter = node.factors
+    number = factors[0] if len(factors) == 1 else Product(factors, node.explicit)
+    if not is_constant(number) or not isinstance(letter, Symbol | Power):
         return node
     symbol, power = (letter.base, letter.exponent) if isinstance(letter, Power) else (letter, Number(Fraction(1)))
     if not isinstance(symbol, Symbol) or not isinstance(power, Number) or power.value not in (1, 2, 3):

@@ -34,13 +34,13 @@ _WITHDRAWN = compiled_later(
     r"|\bI (?:do not|don't|did not|didn't|cannot|can't|could not|couldn't) (?:know|find|determine|solve|answer)\b"
     r"|\bjust kidding\b|\bnot my answer\b|\bI have no (?:answer|idea)\b|\bI (?:was|am) (?:unable|not able) to\b"
     r"|[.!\n]\s+(?:(?:but|actually|wait|hmm|oh|sorry|no|on reflection|on second thought)[,.:!]?\s+){0,3}"
-    r"(?:that|this|it|my answer)(?: is|'s| was)(?: clearly| actually| all)? (?:wrong|incorrect|not (?:right|correct)"
-    r"|a mistake)\b",
+    r"(?:that|this|it|my answer)(?:(?: is|'s| was)(?: clearly| actually| all)? (?:wrong|incorrect|not (?:right|correct)"
+    r"|a mistake)|(?: cannot| can't| can not| couldn't) be (?:right|correct))\b",
     re.IGNORECASE,
 )
 _WITHDRAWING = (
     *("disregard", "ignore", "kidding", "not my", "i "),
-    *("wrong", "incorrect", "not right", "not correct", "mistake"),
+    *("wrong", "incorrect", "not right", "not correct", "mistake", "be right", "be correct"),
 )
 """One of these is in every withdrawal, in lower case."""
 _SHORTEST_WITHDRAWAL_CHARS, _LONGEST_WITHDRAWAL_CHARS = 9, 200

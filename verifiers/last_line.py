@@ -17,10 +17,14 @@ _GRADE = compiled_later(
     r"\b(?:score|reward|grade|rating|confidence|label|verdict|gold|reference)\b[\"'*]*\s?[:=]\s?[\"']?$", re.IGNORECASE
 )
 _SUPPOSITION = compiled_later(
-    r"\b(?:suppose|assume|assuming|impossible|contradict\w*|grader|verifier|answer is|answer would be)\b",
+    r"\b(?:suppose|assume|assuming|impossible|contradict\w*|grader|verifier|answer is|answer would be|answer has|wrong"
+    r"|for example|I would (?:first|begin|start|need|have)|I will (?:state|give|first|begin|start|now|then)|I could not"
+    r"|let us|let me|are asked|not been able)\b|answer\"\s*:\s*null|n'est pas|\bnicht\b|\bno es\b",
     re.IGNORECASE,
 )
 """Also words that announced an answer in vain."""
+_CUT_OFF = compiled_later(r"[.!?。！？]\s*[^\W\d_][^.!?。！？]*[\w,，]$")
+"""Behind an answer: a sentence that was not finished."""
 _NOT = compiled_later(r"not\b|n't\b")
 _OPERATOR = compiled_later(r"(?:[+*/^×÷·√_]|[\^_]\{|\\(?:sqrt|d?frac)\{)\s*$|[a-z]\($")
 """In front of a number: it is a part of a value."""
@@ -49,6 +53,8 @@ def last_line(text: str) -> Statement | None:
     if any(words.search(before) for words in (_NOT, _OPERATOR, _GRADE)) or _SUPPOSITION.search(
         _sentence_of(line, last)
     ):
+        return None
+    if _CUT_OFF.search(line, last.end):
         return None
     if HEDGE.search(before if len(found) > 1 else before[-_HEDGE_CHARS:]):
         return None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 
 from markscheme.verifiers.limits import MAX_BOX_CHARS, MAX_JOINED_BOXES
 from markscheme.verifiers.patterns import compiled_later
@@ -15,6 +15,10 @@ _BOX_WITHOUT_BRACES = compiled_later(r"\s*([^\s${}\\]+)")
 _TAG = compiled_later(r"[<\[](/?)(?:final[_ -]?)?answer[>\]]", re.IGNORECASE)
 _ATTACHED = compiled_later(r"(?:\\[!,]|\{\})*[0-9]")
 """Digits that stick to a box: another number than the one in it."""
+_POWER_OF_TEN = compiled_later(r"\s*\\(?:times|cdot)\s*10\s*\^\s*(?:\{-?[0-9]{1,4}\}|[0-9])")
+_WITHIN_A_FORMULA = compiled_later(r"\\(?:[dtc]?frac(?:\{[^{}]*\})?|sqrt)\s*\{\s*$|[\^_]\s*\{?\s*$")
+"""In front of a box that is a part of a value."""
+_TEMPLATE = compiled_later(r"\b(?:have|of|follow|use|match|has) (?:the|this) (?:form|format)[\s:$]*$")
 _LISTED = compiled_later(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
 _CORRECTION = compiled_later(
     r"\b(?:no|wait|actually|correct(?:ion|ed)?|instead|sorry|rather|mistake|should be|so|hence|thus|therefore|then"
@@ -24,6 +28,7 @@ _CORRECTION = compiled_later(
 _DOUBT = compiled_later(r"\b(?:maybe|perhaps|possibly|either|probably|alternatively|might|could)\b", re.IGNORECASE)
 _LONGEST_GAP_CHARS = 200
 _NAME_BEFORE = compiled_later(r"[a-zA-Z]\w{0,5}\s?=\s?")
+_FORMULA_CHARS = 30
 _MOST_BOXES_IN_A_ROW = 6
 _MOST_REPEATS = 12
 _LONGEST_KEY_CHARS = 24
@@ -48,7 +53,7 @@ def last_mark(text: str) -> Statement | None:
         statements.append(last_box)
     tagged = tags(text) if "/" in text and ("</" in text or "[/" in text) else []
     statements += tagged[-1:]
-    if "#" in text and "####" in text and (hashes := next(hash_lines(text), None)) is not None:
+    if "#" in text and "####" in text and (hashes := _joined(text, islice(hash_lines(text), 2))) is not None:
         statements.append(hashes)
     if '"' in text and ('nswer"' in text or 'NSWER"' in text):
         statements += _json_answers(text)[-1:]
@@ -58,7 +63,11 @@ def last_mark(text: str) -> Statement | None:
     if last is last_box and _ATTACHED.match(text, last.end):
         return Statement("", last.kind, last.start, last.end)
     if last is last_box:
-        return _joined(text, chain([last], other_boxes))
+        joined = _joined(text, chain([last], other_boxes))
+        power = _POWER_OF_TEN.match(text, last.end)
+        if power and joined is not None:
+            return Statement(joined.answer + power[0], last.kind, joined.start, power.end())
+        return joined
     if last.kind is AnswerKind.TAG:
         joined = _joined(text, reversed(tagged))
         inner = _joined(last.answer, boxes(last.answer))
@@ -100,6 +109,8 @@ def _is_no_statement(in_front: str) -> bool:
     if "%" in in_front and COMMENT.search(in_front):
         return True
     if ("color" in in_front or "phantom" in in_front) and _HIDDEN.search(in_front):
+        return True
+    if _WITHIN_A_FORMULA.search(in_front[-_FORMULA_CHARS:]) or ("form" in in_front and _TEMPLATE.search(in_front)):
         return True
     return "xample" in in_front and _EXAMPLE.search(in_front) is not None
 

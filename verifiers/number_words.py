@@ -17,6 +17,9 @@ _ORDINALS = {
     "first": "one", "second": "two", "third": "three", "fifth": "five", "eighth": "eight", "ninth": "nine",
     "twelfth": "twelve", "twentieth": "twenty", "thirtieth": "thirty", "fortieth": "forty", "fiftieth": "fifty",
 }  # fmt: skip
+_PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
+          "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "sixteenth": 16, "twentieth": 20}  # fmt: skip
+_FRACTION_IN_WORDS = compiled_later(r"([a-z]+(?:[ -][a-z]+)?)[ -]([a-z]{3,10})(?: of (?:an?|one|the) [a-z]+)?")
 _CHINESE_DIGITS = {character: number for number, character in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _CHINESE_TENS = {"十": 10, "百": 100, "千": 1000, "万": 10_000}
 _CHINESE_NUMBER = "[零一二三四五六七八九两〇十百千万]+"
@@ -46,6 +49,14 @@ def number_of_words(text: str) -> int | None:
         else:
             return None
     return total + current
+
+
+def fraction_of_words(text: str) -> Fraction | None:
+    """The fraction that English words are, or None: 'two thirds', 'three quarters of a cup', 'one half'."""
+    match = _FRACTION_IN_WORDS.fullmatch(text.strip())
+    above = number_of_words(match[1].replace("-", " ")) if match else None
+    below = _PARTS.get(match[2].removesuffix("s").replace("halve", "half")) if match else None
+    return Fraction(above, below) if above and below else None
 
 
 def chinese_number(text: str) -> int | None:

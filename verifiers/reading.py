@@ -11,7 +11,7 @@ from functools import lru_cache
 from markscheme.verifiers.building import in_base
 from markscheme.verifiers.evaluate import exact
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_NUMBER_CHARS
-from markscheme.verifiers.number_words import chinese_number, number_of_words, with_chinese_fractions
+from markscheme.verifiers.number_words import chinese_number, fraction_of_words, number_of_words, with_chinese_fractions
 from markscheme.verifiers.parameters import split_clauses
 from markscheme.verifiers.parse import parse
 from markscheme.verifiers.patterns import compiled_later
@@ -195,8 +195,9 @@ def _read_more(text: str) -> Reading:
         number = number_of_words(shown.lower()) if shown.isascii() else chinese_number(shown)
         if number is None and "text" in shown:
             number = number_of_words(words)
-        if number is not None:
-            reading.node = Number(Fraction(number))
+        value = fraction_of_words(shown.lower()) if number is None and shown.isascii() else number
+        if value is not None:
+            reading.node = Number(Fraction(value))
     if isinstance(reading.node, Number):
         reading.number = reading.node.value
     elif reading.node is not None:

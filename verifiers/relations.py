@@ -86,6 +86,21 @@ def is_name(node: Node) -> bool:
     return False
 
 
+def is_unsolved(relation: Relation) -> bool:
+    """Whether one unknown stands in a power, or more than once: x^2 - 5x + 6 = 0 states no solution."""
+    return len(symbols_of(relation)) == 1 and _mentions(relation) > 1
+
+
+def _mentions(node: object) -> int:
+    """How often symbols stand in a tree, those in a power counted twice."""
+    if isinstance(node, Symbol):
+        return 1
+    if isinstance(node, list):
+        return sum(map(_mentions, node))
+    parts = [getattr(node, slot) for slot in getattr(type(node), "__slots__", ())]
+    return sum(map(_mentions, parts)) * (2 if isinstance(node, Power) else 1)
+
+
 def equivalent_equations(a: Relation, g: Relation) -> bool | None:
     """Whether two equations in the same unknowns hold for the same values.
 

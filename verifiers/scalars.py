@@ -73,6 +73,8 @@ def _sign_of_infinity(node: Node) -> int:
 
 
 def _equal_at_points(a: Node, g: Node) -> bool | None:
+    if bool(symbols_of(a)) != bool(symbols_of(g)) and _takes([a, g], _STEPS):
+        return False  # 7 + floor(1 / (1 + x^2)) is 7 nearly everywhere
     agreed = 0
     limit: OverLimitError | None = None
     for point in _points(a, g):
@@ -103,7 +105,8 @@ def _points(a: Node, g: Node) -> Sequence[int]:
 
 _PARTS = frozenset({"abs", "conjugate", "re", "im", "arg"})
 """Of a complex number: the real points do not tell all."""
-_CORNERS = frozenset({"abs", "max", "min", "floor", "ceil", "sgn", "mod", "root"})
+_STEPS = frozenset({"max", "min", "floor", "ceil", "sgn", "mod"})
+_CORNERS = _STEPS | {"abs", "root"}
 
 
 def _takes(node: object, functions: frozenset[str]) -> bool:
@@ -218,6 +221,11 @@ def is_left_to_work_out(node: Node) -> bool:
         case Function(name="root"):
             return is_left_to_work_out(node.arguments[0])
     return False
+
+
+def is_constant(node: Node) -> bool:
+    """Whether a node is a number made of numbers by arithmetic: 5, 6 * 10^8."""
+    return isinstance(node, Number | Product | Quotient | Power) and exact(node) is not None
 
 
 def is_plain_number(node: Node) -> bool:

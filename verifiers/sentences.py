@@ -71,10 +71,18 @@ _FOREIGN_ANSWER = compiled_later(
 )
 _IF = compiled_later(r"\bif\b[^.\n]*$", re.IGNORECASE)
 """In front of "the answer would be"."""
-_TURNED = (" says", " said", " claims", " claimed", " except", " not", "n't", " anything but")
+_TURNED = (
+    *(" says", " said", " claims", " claimed", " except", " not", "n't", " anything but"),
+    *(" pas", " nicht", " kein", " no es", " non è", " não é", "不是", "并非", "不会是", "不等于", "不为"),
+)
 """Right in front of a box."""
 _DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
 """Behind a "not", with a word or two between: I am not sure that the answer is 7."""
+_DENYING = compiled_later(
+    r"\b(?:mistake|wrong|incorrect|false|error|tempting|absurd|premature|hasty|naive)\s(?:here )?to \w+ (?:that )?"
+    r"[^.,;]*$"
+)
+"""It would be wrong to say that the answer is 7; also footnotes are no statements."""
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
 _BARE_BOX = compiled_later(r"\$?boxed\{([^{}]{1,60})\}\$?")
 """A box that lost its backslash."""
@@ -176,7 +184,10 @@ def _is_supposed(before: str) -> bool:
     """Whether what stands in front of "answer is" makes it another's statement, or none at all."""
     if "%" in before and COMMENT.search(before):
         return True
-    words = before.rpartition("\n")[2].split()
+    line = before.rpartition("\n")[2]
+    if line.lstrip().startswith("[^") or _DENYING.search(line):
+        return True
+    words = line.split()
     quoted = False
     while words and not quoted and words[-1].strip(_QUOTES).lower() in _BETWEEN:
         quoted = words.pop()[0] in _QUOTES

@@ -32,7 +32,8 @@ def components(node: Node, count: int) -> list[Node] | None:
         value = node
         for letter in letters:
             value = replaced(value, letter, one if letter == which else zero)
-        return value
+        number = exact(value)
+        return value if number is None else Number(number)
 
     return [at(letter) for letter in letters] if equal_values(at(""), zero) else None
 
