@@ -12,14 +12,15 @@ line a message. POSIX only: limits are set with `resource`, pipes are waited on 
 
 import importlib
 import json
+import math
 import os
-import queue
 import resource
 import select
 import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -74,6 +75,7 @@ class WorkerResult:
 class WorkerPool:
     """Runs one function on JSON arguments in processes, each argument under a deadline and a memory limit.
 
+    One worker more than work at once is kept ready, so that nobody waits for the successor of one that was killed.
     Workers start at the first `run` and end with `close`, with the pool, with the parent. Several threads may call
     `run`. After a fork the child's pool starts workers of its own. A pickled pool carries its settings only.
 
@@ -88,7 +90,7 @@ class WorkerPool:
         """
         Args:
             function: "package.module:name" of a function of one JSON value that returns a JSON value.
-            processes: how many workers, at most; by default one a core, up to 8.
+            processes: how many workers work at once, at most; by default one a core, up to 8.
             deadline_s: seconds for one argument, counted from when a ready worker is given it.
             memory_limit_mb: address space of one worker, in MiB.
         """
@@ -122,11 +124,8 @@ class WorkerPool:
 
     def _forget_workers(self) -> None:
         """Starts afresh; in a forked child the workers belong to the parent and are left alone."""
-        count = self.processes or min(_core_count(), MAX_PROCESSES)
-        self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
-        for _ in range(count):
-            self._slots.put(None)
-        self._count = count
+        self._count = self.processes or min(_core_count(), MAX_PROCESSES)
+        self._slots = _Slots(self._count + 1)
         # Also runs when the interpreter ends.
         self._finalizer = weakref.finalize(self, _stop_workers, self._slots, os.getpid())
 
@@ -156,13 +155,15 @@ class WorkerPool:
         if len(message) > MAX_MESSAGE_BYTES:
             return WorkerResult(status=WorkerStatus.RAISED, message=f"an argument of {len(message)} bytes is too long")
         slots = self._slots
-        worker = slots.get()
+        worker = slots.take()
         try:
             if worker is None or worker.has_ended():
-                worker = _Worker(self.function, self.memory_limit_mb, self.deadline_s)
+                worker = self._start()
+                if slots.take_empty():  # the first of all: the spare starts with it
+                    slots.put(self._start())
             result = worker.work(message, self.deadline_s)
             if result.status in (WorkerStatus.TIMED_OUT, WorkerStatus.DIED):
-                worker = _Worker(self.function, self.memory_limit_mb, self.deadline_s)  # it starts while we go on
+                worker = self._start()  # it gets ready while the spare goes on
         except BaseException:
             if worker is not None:
                 worker.kill()
@@ -171,6 +172,48 @@ class WorkerPool:
         finally:
             slots.put(worker)
         return result
+
+    def _start(self) -> "_Worker":
+        return _Worker(self.function, self.memory_limit_mb, self.deadline_s)
+
+
+class _Slots:
+    """The workers that are free: the ready ones first, then those that are starting, then places for more."""
+
+    def __init__(self, count: int) -> None:
+        self._free: list[_Worker | None] = [None] * count
+        self._changed = threading.Condition()
+
+    def take(self) -> "_Worker | None":
+        with self._changed:
+            while not self._free:
+                self._changed.wait()
+            best = min(range(len(self._free)), key=lambda k: _readiness(self._free[k]))
+            return self._free.pop(best)
+
+    def take_empty(self) -> bool:
+        """Takes a place for another worker, if there is one and no worker is free."""
+        with self._changed:
+            if not self._free or any(self._free):
+                return False
+            self._free.pop()
+            return True
+
+    def take_all(self) -> "list[_Worker]":
+        """All free workers, without waiting; empty places stay behind."""
+        with self._changed:
+            workers = [worker for worker in self._free if worker is not None]
+            self._free = [None] * (len(self._free) - len(workers))
+            return workers
+
+    def put(self, worker: "_Worker | None") -> None:
+        with self._changed:
+            self._free.append(worker)
+            self._changed.notify()
+
+
+def _readiness(worker: "_Worker | None") -> float:
+    return math.inf if worker is None else -worker.started_at if worker.is_ready else worker.started_at
 
 
 def _core_count() -> int:
@@ -191,15 +234,9 @@ def _forget_after_fork() -> None:
 os.register_at_fork(after_in_child=_forget_after_fork)
 
 
-def _stop_workers(slots: "queue.LifoQueue[_Worker | None]", owner_pid: int) -> None:
-    if os.getpid() != owner_pid:
-        return
-    while True:
-        try:
-            worker = slots.get_nowait()
-        except queue.Empty:
-            return
-        if worker is not None:
+def _stop_workers(slots: _Slots, owner_pid: int) -> None:
+    if os.getpid() == owner_pid:
+        for worker in slots.take_all():
             worker.kill()
 
 
@@ -207,7 +244,8 @@ class _Worker:
     """The parent's end of one worker process. Used by one thread at a time."""
 
     def __init__(self, function: str, memory_limit_mb: int, deadline_s: float) -> None:
-        self._ready = False
+        self.started_at = time.monotonic()
+        self.is_ready = False
         self._received = b""
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, function, str(memory_limit_mb), str(deadline_s)],
@@ -229,13 +267,13 @@ class _Worker:
     def work(self, message: bytes, deadline_s: float) -> WorkerResult:
         """Hands over one argument and waits for its result. After TIMED_OUT and DIED the worker is gone."""
         try:
-            if not self._ready:
+            if not self.is_ready:
                 self._wait_until_ready()
             ends_at = time.monotonic() + deadline_s
             self._send(message, ends_at)
             answer = json.loads(self._receive(ends_at))
         except TimeoutError:
-            started = self._ready
+            started = self.is_ready
             self.kill()
             if not started:
                 return WorkerResult(status=WorkerStatus.DIED, message=f"did not start in {START_DEADLINE_S} s")
@@ -256,7 +294,7 @@ class _Worker:
         answer = json.loads(self._receive(time.monotonic() + START_DEADLINE_S))
         if "raised" in answer:
             raise WorkerError(f"a worker cannot import its function: {answer['raised']}")
-        self._ready = True
+        self.is_ready = True
 
     def _cause_of_death(self, error: Exception) -> str:
         try:
