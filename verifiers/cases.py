@@ -5,10 +5,14 @@ from fractions import Fraction
 from itertools import pairwise
 
 from markscheme.verifiers.evaluate import exact, symbols_of
+from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.replace import replaced
 from markscheme.verifiers.scalars import equal_values
 from markscheme.verifiers.tree import Node, Number, Piecewise, Relation, Symbol, Words
 
+_PARITY = compiled_later(r"([a-z]) (odd|even)")
+_NUMBERS = range(1, 13)
+"""Where definitions for odd and even numbers are compared."""
 MAX_BRANCHES = 12
 """Of both definitions together."""
 _PARTS = (Fraction(3, 17), Fraction(6, 19), Fraction(13, 23), Fraction(25, 29))
@@ -26,6 +30,10 @@ def equal_by_cases(a: Node, g: Node) -> bool | None:
     """
     conditions = [condition for node in (a, g) for condition in _conditions(node)]
     compared = [condition for condition in conditions if condition != Words("otherwise")]
+    if compared and all(isinstance(condition, Words) and _PARITY.fullmatch(condition.text) for condition in compared):
+        return _equal_by_parity(
+            a, g, names={condition.text[0] for condition in compared if isinstance(condition, Words)}
+        )
     names = frozenset[str]().union(*map(symbols_of, compared))
     if len(names) != 1 or len(conditions) > MAX_BRANCHES:
         return None
@@ -43,6 +51,18 @@ def equal_by_cases(a: Node, g: Node) -> bool | None:
         if not equal:
             return equal
     return True
+
+
+def _equal_by_parity(a: Node, g: Node, names: set[str]) -> bool | None:
+    """Whether two definitions, of which one at least is for odd and even numbers, agree at the first of them."""
+    if len(names) != 1:
+        return None
+    [name] = names
+    verdicts: list[bool | None] = []
+    for n in _NUMBERS:
+        x, y = (_value_at(node, name, Number(Fraction(n))) for node in (a, g))
+        verdicts.append(x is y is None or (x is not None and y is not None and equal_values(x, y)))
+    return False if False in verdicts else None if None in verdicts else True
 
 
 def _conditions(node: Node) -> list[Node]:
@@ -78,12 +98,14 @@ def _value_at(node: Node, name: str, x: Number) -> Node | None:
     if not isinstance(node, Piecewise):
         return replaced(node, name, x)
     for value, condition in node.branches:
-        if condition == Words("otherwise") or _holds(replaced(condition, name, x)):
+        if condition == Words("otherwise") or _holds(replaced(condition, name, x), x):
             return replaced(value, name, x)
     return None
 
 
-def _holds(condition: Node) -> bool:
+def _holds(condition: Node, x: Number) -> bool:
+    if isinstance(condition, Words):
+        return (x.value % 2 == 1) == condition.text.endswith("odd")
     assert isinstance(condition, Relation)
     values = [exact(side) for side in condition.sides]
     return all(

@@ -32,6 +32,7 @@ _COMMENT_LINE = compiled_later(r"^[ \t]*(?:%|\[//\]:).*$", re.MULTILINE)
 _WITHDRAWN = compiled_later(
     r"\b(?:disregard|ignore) (?:it|this|that|the above|my answer|that answer)\b"
     r"|\bI (?:do not|don't|did not|didn't|cannot|can't|could not|couldn't) (?:know|find|determine|solve|answer)\b"
+    r"|\b(?:this|that|it) to be (?:mistaken|wrong|false|incorrect)\b"
     r"|\bjust kidding\b|\bnot my answer\b|\bI have no (?:answer|idea)\b|\bI (?:was|am) (?:unable|not able) to\b"
     r"|[.!\n]\s+(?:(?:but|actually|wait|hmm|oh|sorry|no|on reflection|on second thought)[,.:!]?\s+){0,3}"
     r"(?:that|this|it|my answer)(?:(?: is|'s| was)(?: clearly| actually| all)? (?:wrong|incorrect|not (?:right|correct)"

@@ -34,6 +34,9 @@ def equal_families(
         of_a: (name, set) of each parameter of the answer; sets are Z, R, N, Q, C.
         of_g: those of the gold.
     """
+    lines = _line(a, of_a), _line(g, of_g)
+    if lines[0] is not None and lines[1] is not None:
+        return _same_line(lines[0], lines[1])
     first, second = _progressions(a, of_a), _progressions(g, of_g)
     if first is None or second is None:
         return None
@@ -84,6 +87,41 @@ def _steps(value: Node, name: str, *, first: int, by: int) -> _Progression | Non
     if equal_values(Sum([at[2], _negative(at[1])]), period) is not True:
         return None
     return _Progression(at[0], period)
+
+
+def _line(node: Node, parameters: tuple[tuple[str, str], ...]) -> list[_Progression] | None:
+    """(3 + 5t, 1 - 2t): a progression for each coordinate; one that does not change has the period 0."""
+    point = named_value(node)[1]
+    if isinstance(point, Items) and point.brackets == "":
+        point = Items("()", [named_value(item)[1] for item in point.items])  # bare() has taken (x, y) = (1, 2) apart
+    if len(parameters) != 1 or parameters[0][1] != "Z" or not isinstance(point, Items) or point.brackets != "()":
+        return None
+    coordinates = [_steps(value, parameters[0][0], first=0, by=1) for value in point.items]
+    known = [coordinate for coordinate in coordinates if coordinate is not None]
+    return known if len(known) == len(point.items) > 1 else None
+
+
+def _same_line(first: Sequence[_Progression], second: Sequence[_Progression]) -> bool | None:
+    """Whether the steps are the same, up to their sign, and one point of the one is a point of the other."""
+    if len(first) != len(second):
+        return False
+    pairs = list(zip(first, second, strict=True))
+    same = (
+        [equal_values(a.period, g.period) for a, g in pairs],
+        [equal_values(a.period, _negative(g.period)) for a, g in pairs],
+    )
+    if not any(all(verdicts) for verdicts in same):
+        return False
+    differences = [Sum([a.offset, _negative(g.offset)]) for a, g in pairs]
+    quotients = [_quotient(difference, g.period) for difference, (_, g) in zip(differences, pairs, strict=True)]
+    steps = next((round(quotient) for quotient in quotients if quotient is not None), None)
+    if steps is None:
+        return None
+    verdicts = [
+        equal_values(difference, Product([Number(Fraction(steps)), g.period]))
+        for difference, (_, g) in zip(differences, pairs, strict=True)
+    ]
+    return False if False in verdicts else None if None in verdicts else True
 
 
 def _same_union(first: Sequence[_Progression], second: Sequence[_Progression]) -> bool | None:

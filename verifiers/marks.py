@@ -36,7 +36,7 @@ _HIDDEN = compiled_later(
     r"(?:\\(?:text)?color\s*\{\s*(?:white|transparent|#?[fF]{6}|background)\s*\}|\\[hv]?phantom)[\s${]*$"
 )
 """In front of a box that no reader would see."""
-_EXAMPLE = compiled_later(r"\b(?:an|for) example\b[^.\n]*$", re.IGNORECASE)
+_EXAMPLE = compiled_later(r"\b(?:(?:an|for) example|for instance|example of)\b[^.\n]*$|\bexample:\s*$", re.IGNORECASE)
 _JSON_ANSWER = compiled_later(
     r'"(?:final[_ ])?answer"\s*:\s*("(?:[^"\\\n]|\\.)*"|-?[0-9][0-9.]*(?=\s*[,}\n]))', re.IGNORECASE
 )
@@ -112,7 +112,11 @@ def _is_no_statement(in_front: str) -> bool:
         return True
     if _WITHIN_A_FORMULA.search(in_front[-_FORMULA_CHARS:]) or ("form" in in_front and _TEMPLATE.search(in_front)):
         return True
-    return "xample" in in_front and _EXAMPLE.search(in_front) is not None
+    return _is_example(in_front)
+
+
+def _is_example(in_front: str) -> bool:
+    return ("xample" in in_front or "nstance" in in_front) and _EXAMPLE.search(in_front) is not None
 
 
 def _box_command(text: str, at: int) -> tuple[int, int] | None:
@@ -176,6 +180,8 @@ def _json_answers(text: str) -> list[Statement]:
     """The values of a key "answer"."""
     found: list[Statement] = []
     for match in _JSON_ANSWER.finditer(text):
+        if _is_example(text[max(0, match.start() - SHORT_GAP_CHARS) : match.start()]):
+            continue
         value = match[1].strip('"').replace("\\\\", "\\")  # no more of JSON's escapes: \frac is no form feed
         found.append(Statement(value, AnswerKind.JSON, match.start(), match.end()))
     return found

@@ -38,8 +38,8 @@ def bare(node: Node) -> Node:
         if isinstance(members, Items) and members.brackets == "{}":
             return members
     count = count_signs(node) if not isinstance(node, Items | Relation) else 0
-    if isinstance(node, Relation) and node.signs == ["="] and 0 < count_signs(node.sides[1]) <= MAX_SIGNS:
-        return Items("", [Relation([node.sides[0], value], ["="]) for value in choices(node.sides[1])])
+    if isinstance(node, Relation) and node.signs in (["="], ["equiv"]) and 0 < count_signs(node.sides[1]) <= MAX_SIGNS:
+        return Items("", [Relation([node.sides[0], value], node.signs) for value in choices(node.sides[1])])
     if isinstance(node, Items) and node.brackets in ("", "{}"):
         counts = [count_signs(item) for item in node.items]
         if any(counts) and sum(counts) <= MAX_SIGNS:

@@ -22,6 +22,8 @@ from markscheme.verifiers.tree import (
 from markscheme.verifiers.units import measure_of, unit_name
 
 SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_NO_UNIT_WORDS = frozenset("if unless or not maybe perhaps possibly either except assuming provided instead".split())
+"""They make what stands in front something else than a statement."""
 _POWER_WORDS = {"squared": 2, "cubed": 3}
 _AREA_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _VALUES = (Number, Quotient, Product, Power, Function, Sum, Symbol, Constant, Quantity, Signs, Items)
@@ -109,6 +111,9 @@ class Quantities(Cursor):
                 break
             words.append(self.take().value)
         if not words:
+            return None
+        if any(word.lower() in _NO_UNIT_WORDS for word in words):
+            self.at = start
             return None
         if words[0].lower() in SCALES:
             scale = Number(Fraction(SCALES[words[0].lower()]))

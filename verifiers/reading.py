@@ -24,7 +24,7 @@ from markscheme.verifiers.tokens import (
     plain_unicode,
     tokenise,
 )
-from markscheme.verifiers.tree import Constant, Function, Node, Number, Power, Product, Quotient, Sum
+from markscheme.verifiers.tree import Constant, Function, Items, Node, Number, Power, Product, Quotient, Sum
 
 _DOUBLED_BACKSLASH = compiled_later(r"\\\\(?=[a-zA-Z]{2})")
 """Of text that was escaped once too often."""
@@ -71,6 +71,9 @@ _FILLER = compiled_later(
     r"|约|大约|共|共有|一共|是|为|有)\s*",
     re.IGNORECASE,
 )
+_LABEL = compiled_later(
+    r"(?:[,;]|\\q?quad|\\[,;: ]|and|\s)*(?:\\text\s*\{\s*)?\(([a-h])\)(?:\s*\})?(?:[:~]|\\[,;: ]|\s)*"
+)
 _GLUED_OR = compiled_later(r"(?<=[0-9)}])or(?=[a-zA-Z](?:\(|\s?=|_)|[-0-9(\\])")
 _SPACING = compiled_later(r"\s*\\[!,;: ]\s*|~")
 _LETTERED_BASE = compiled_later(r"\(?(?:\\(?:text|mathrm)\{)?([0-9]*[A-Z][0-9A-Z]*)\}?\)?_\{?\(?([0-9]{2})\)?\}?")
@@ -86,6 +89,7 @@ _EMPTY_SET = frozenset(
 _NO_SOLUTION = compiled_later(
     r"(?:there |has |have |equation |are |exist |exists )*no (?:real |integer |such |positive |possible )*"
     r"(?:solutions?|roots?|values?)(?: exists?)?"
+    r"|(?:there |are |exists? |does )*no such (?:[a-z]+ ){0,3}?(?:[a-z]+)(?: exists?)?"
 )
 _DOES_NOT_EXIST = {"dne": "does not exist", "doesnt exist": "does not exist", "not exist": "does not exist"}
 _ALL_REALS = frozenset({"all real numbers", "all reals", "real numbers", "every real number", "any real number"})
@@ -179,7 +183,11 @@ def _read_more(text: str) -> Reading:
         return reading
     try:
         lettered = _LETTERED_BASE.fullmatch(text)
-        reading.node = in_base(lettered[1], int(lettered[2])) if lettered else parse(_prepared(main))
+        parts = _labelled_parts(main) if "(a)" in main else []
+        if parts:
+            reading.node = Items("()", [parse(_prepared(part)) for part in parts])
+        else:
+            reading.node = in_base(lettered[1], int(lettered[2])) if lettered else parse(_prepared(main))
     except OutOfScopeError as problem:
         reading.problem, reading.out_of_scope = str(problem), True
     except ManyItemsError as problem:
@@ -203,6 +211,14 @@ def _read_more(text: str) -> Reading:
     elif reading.node is not None:
         reading.number = exact_without_unit(reading.node)
     return reading
+
+
+def _labelled_parts(text: str) -> list[str]:
+    """The answers to (a), (b), ... in this order; none unless there are two of them or more."""
+    first, *rest = _LABEL.split(text)
+    labels, parts = rest[::2], [part.strip(" ,;.\\n") for part in rest[1::2]]
+    is_whole = not first.strip() and len(labels) > 1 and "".join(labels) == "abcdefgh"[: len(labels)]
+    return parts if is_whole and all(parts) else []
 
 
 def _behind_words(text: str) -> Node | None:

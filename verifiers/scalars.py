@@ -220,6 +220,8 @@ def is_left_to_work_out(node: Node) -> bool:
             return is_left_to_work_out(node.base)
         case Function(name="root"):
             return is_left_to_work_out(node.arguments[0])
+        case Function(name="gcd" | "lcm" | "max" | "min" | "mod"):
+            return True
     return False
 
 

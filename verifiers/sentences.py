@@ -76,6 +76,10 @@ _TURNED = (
     *(" pas", " nicht", " kein", " no es", " non è", " não é", "不是", "并非", "不会是", "不等于", "不为"),
 )
 """Right in front of a box."""
+_REPORTED = compiled_later(
+    r"\b(?:student|pupil|classmate|friend|somebody|someone|others|textbook)\s"
+    r"(?:wrote|writes|suggest(?:s|ed)?|propose[sd]?|guess(?:es|ed)?|got)$"
+)
 _DOUBTED = frozenset({"that", "sure", "say", "think", "believe"})
 """Behind a "not", with a word or two between: I am not sure that the answer is 7."""
 _DENYING = compiled_later(
@@ -83,9 +87,14 @@ _DENYING = compiled_later(
     r"[^.,;]*$"
 )
 """It would be wrong to say that the answer is 7; also footnotes are no statements."""
+_OTHER_QUESTION = compiled_later(
+    r"\b[Ff]or (?:the|an) ?(?:next|other|different|similar|previous) (?:exercise|problem|question|task)\b[^.]*$"
+)
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
 _BARE_BOX = compiled_later(r"\$?boxed\{([^{}]{1,60})\}\$?")
 """A box that lost its backslash."""
+_MOST_TRIES = 3
+"""Lines in front of an answer that announce one too: parts (a) to (d) of a question are not yet a guess."""
 _NO_WORDS = " \n\t.,;:!$*_)]}\\"
 _QUOTES = "\"'“”‘’"
 _CHINESE_WORDS = compiled_later(r"^[\u3040-\u30ff\u4e00-\u9fff，、：\s]+")
@@ -115,6 +124,8 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
     while (adverb := _ADVERB.match(segment, at)) and adverb.end() > at:
         at = adverb.end()
     at += len(segment[at:]) - len(segment[at:].lstrip(" \t\n*_"))
+    if not after_mark and _is_one_of_many(text, begins):
+        return Statement("", AnswerKind.SENTENCE, begins, ends + at)
     answer, length = _sentence(segment, at)
     if segment[at + length : at + length + 1] in ("?", "？") or answer.endswith(("吗", "か")):
         return None
@@ -123,6 +134,12 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
     if NEGATION.match(answer):
         answer = ""
     return Statement(answer, AnswerKind.SENTENCE, begins, ends + at + length)
+
+
+def _is_one_of_many(text: str, begins: int) -> bool:
+    """Whether the lines in front announce answers too: a policy that tries one after the other states none."""
+    lines = text[max(0, begins - _LONGEST_SENTENCE_CHARS) : begins].split("\n")[-_MOST_TRIES - 1 : -1]
+    return len(lines) == _MOST_TRIES and all(_ANSWER_LINE.match(line) for line in lines)
 
 
 def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
@@ -177,7 +194,8 @@ def is_anothers(before: str) -> bool:
     at = before.rfind("answer")
     if at >= 0 and _ANNOUNCED.fullmatch(before, at):
         return _is_supposed(before[:at])
-    return before.rstrip(" $\\([:").endswith(_TURNED)
+    before = before.rstrip(" $\\([:")
+    return before.endswith(_TURNED) or _REPORTED.search(before) is not None
 
 
 def _is_supposed(before: str) -> bool:
@@ -185,7 +203,9 @@ def _is_supposed(before: str) -> bool:
     if "%" in before and COMMENT.search(before):
         return True
     line = before.rpartition("\n")[2]
-    if line.lstrip().startswith("[^") or _DENYING.search(line):
+    if line.lstrip().startswith("[^") or _DENYING.search(line) or _OTHER_QUESTION.search(line):
+        return True
+    if before[-1:] in ('"', "“") and line.strip(_QUOTES + " "):
         return True
     words = line.split()
     quoted = False

@@ -42,20 +42,37 @@ _SCALARS = (Number, Quotient, Power, Function, Sum, Constant)
 """What multiplies a vector; a letter in front of a point is its name."""
 
 
-def multiplied_in(node: Node) -> Node:
-    """A vector or matrix with its factor multiplied into the entries; anything else as it is."""
+def multiplied_in(node: Node, scalars: tuple[type, ...] = _SCALARS) -> Node:
+    """A vector or matrix with its factor multiplied into the entries, a sum of vectors added up; else the node itself.
+
+    Args:
+        scalars: what may multiply a vector: within a sum letters too.
+    """
+    if isinstance(node, Sum):
+        return _added_up(node)
     if not isinstance(node, Product):
         return node
-    vectors = [factor for factor in node.factors if not isinstance(factor, _SCALARS)]
+    vectors = [factor for factor in node.factors if not isinstance(factor, scalars)]
     if len(vectors) != 1:
         return node
-    scalars = [factor for factor in node.factors if factor is not vectors[0]]
+    factors = [factor for factor in node.factors if factor is not vectors[0]]
     match vectors[0]:
         case Items(brackets="()" | "<>", items=items) if len(items) > 1:
-            return Items(vectors[0].brackets, [_times(scalars, item) for item in items])
+            return Items(vectors[0].brackets, [_times(factors, item) for item in items])
         case Matrix(rows=rows, determinant=False):
-            return Matrix([[_times(scalars, entry) for entry in row] for row in rows], determinant=False)
+            return Matrix([[_times(factors, entry) for entry in row] for row in rows], determinant=False)
     return node
+
+
+def _added_up(node: Sum) -> Node:
+    """(0, 1) + t(2, -1) is (2t, 1 - t)."""
+    terms = [multiplied_in(term, (*_SCALARS, Symbol)) for term in node.terms]
+    vectors = [term.items for term in terms if isinstance(term, Items) and term.brackets in ("()", "<>")]
+    if len(vectors) < len(terms) or len(set(map(len, vectors))) != 1:
+        return node
+    sums: list[Node] = [Sum(list(entries)) for entries in zip(*vectors, strict=True)]
+    values = [exact(entry) for entry in sums]
+    return Items("()", [s if v is None else Number(v) for s, v in zip(sums, values, strict=True)])
 
 
 def _times(scalars: list[Node], entry: Node) -> Node:

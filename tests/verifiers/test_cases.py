@@ -16,8 +16,12 @@ SAME = [
     (ABSOLUTE, cases(r"x & x \ge 1", r"x & 0 \le x < 1", "-x & x < 0"), "cut more often"),
     (ABSOLUTE, cases(r"x & x \ge 0", r"-x & \text{otherwise}"), "otherwise"),
     (cases(r"2a & x \ge 0", "0 & x < 0"), cases(r"a + a & x \ge 0", "0 & x < 0"), "another letter in the values"),
+    (cases(r"1 & n \text{ is even}", r"0 & n \text{ is odd}"), r"\frac{1+(-1)^n}{2}", "even and odd"),
+    (cases(r"n & n \text{ even}", r"-n & \text{otherwise}"), r"(-1)^n n", "even and the others"),
 ]
 OTHERS = [
+    (cases(r"1 & n \text{ even}", r"0 & n \text{ odd}"), r"\frac{1-(-1)^n}{2}", "odd and even exchanged"),
+    (cases(r"1 & n \text{ even}", r"0 & n \text{ odd}"), "1", "the even ones alone"),
     (ABSOLUTE, "x", "one half only"),
     (ABSOLUTE, cases("x & x > 0", "-x & x < 0"), "nothing at the boundary"),
     (cases(r"x^2 & x \ge 0", "0 & x < 0"), cases(r"x^2 & x > 0", r"1 & x \le 0"), "another value"),
@@ -40,7 +44,7 @@ def test_another_function(left: str, right: str, reason: str) -> None:
     [
         (cases(r"1 & x \ge \sqrt{2}", r"0 & x < \sqrt{2}"), "1", "an irrational boundary"),
         (cases("1 & x > y", r"0 & x \le y"), "1", "two variables"),
-        (cases(r"1 & n \text{ odd}", r"0 & n \text{ even}"), "1", "conditions in words"),
+        (cases(r"1 & n \text{ prime}", r"0 & n \text{ composite}"), "1", "conditions in words"),
         (cases(*(f"{k} & {k} < x < {k + 1}" for k in range(MAX_BRANCHES + 1))), "1", "too many cases"),
     ],
 )

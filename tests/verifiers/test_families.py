@@ -11,6 +11,8 @@ SAME = [
     (r"\frac{k\pi}{2}", r"k\pi, \frac{\pi}{2} + k\pi", "one family in two halves"),
     (r"(-1)^k\frac{\pi}{6} + k\pi", r"\frac{\pi}{6} + 2k\pi, \frac{5\pi}{6} + 2k\pi", "even and odd"),
     (r"3k, 3k + 1, 3k + 2", "k", "all residues are all integers"),
+    ("(3 + 5k, 1 - 2k)", "(5k - 2, 3 - 2k)", "points on a line, counted from another"),
+    ("(4, 1 - 2k)", "(4, 2k + 7)", "one coordinate stays, the other direction"),
 ]
 OTHERS = [
     (r"k\pi", r"2k\pi", "every second one"),
@@ -18,6 +20,10 @@ OTHERS = [
     (r"\pm\frac{\pi}{3} + 2k\pi", r"\frac{\pi}{3} + 2k\pi, \frac{2\pi}{3} + 2k\pi", "one of two is another"),
     (r"(-1)^k\frac{\pi}{6} + k\pi", r"\frac{\pi}{6} + 2k\pi, \frac{7\pi}{6} + 2k\pi", "the odd ones"),
     (r"3k, 3k + 1", "k", "a residue is missing"),
+    ("(3 + 5k, 1 - 2k)", "(5k - 2, 1 - 2k)", "one coordinate shifted"),
+    ("(3 + 5k, 1 - 2k)", "(3 + 5k, 1 + 2k)", "another direction"),
+    ("(3 + 5k, 1 - 2k)", "(3 + 10k, 1 - 4k)", "every second point"),
+    ("(k, k)", "(k, k, k)", "another number of coordinates"),
 ]
 UNKNOWN = [
     ("k^2", "k", "no progression"),
