@@ -18,6 +18,7 @@ _ATTACHED = compiled_later(r"(?:\\[!,]|\{\})*[0-9]")
 _POWER_OF_TEN = compiled_later(r"\s*\\(?:times|cdot)\s*10\s*\^\s*(?:\{-?[0-9]{1,4}\}|[0-9])")
 _WITHIN_A_FORMULA = compiled_later(r"\\(?:[dtc]?frac(?:\{[^{}]*\})?|sqrt)\s*\{\s*$|[\^_]\s*\{?\s*$")
 """In front of a box that is a part of a value."""
+_OPENS_A_PART = frozenset("{^_")
 _TEMPLATE = compiled_later(r"\b(?:have|of|follow|use|match|has) (?:the|this) (?:form|format)[\s:$]*$")
 _LISTED = compiled_later(r"(?:,|;|\b(?:and|or)\b|和|与|或)", re.IGNORECASE)
 _CORRECTION = compiled_later(
@@ -110,7 +111,9 @@ def _is_no_statement(in_front: str) -> bool:
         return True
     if ("color" in in_front or "phantom" in in_front) and _HIDDEN.search(in_front):
         return True
-    if _WITHIN_A_FORMULA.search(in_front[-_FORMULA_CHARS:]) or ("form" in in_front and _TEMPLATE.search(in_front)):
+    if in_front.rstrip()[-1:] in _OPENS_A_PART and _WITHIN_A_FORMULA.search(in_front[-_FORMULA_CHARS:]):
+        return True
+    if "form" in in_front and _TEMPLATE.search(in_front):
         return True
     return _is_example(in_front)
 

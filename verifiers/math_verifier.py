@@ -69,7 +69,6 @@ class MathVerifier:
         rules = PROFILES[self.profile]
         conventions = self.conventions or rules.conventions
         scores: list[Score] = []
-        open_pairs: dict[tuple[str, str], None] = {}
         left_open: list[tuple[int, Statement, str, list[str]]] = []
         for sample in samples:
             golds = [_answer(gold, rules) for gold in golds_of(sample, numeric=rules.numeric)]
@@ -79,12 +78,13 @@ class MathVerifier:
                 continue
             answer = _answer(statement.answer, rules)
             found = [compare_cheaply(answer, gold, conventions) for gold in golds]
-            if OPEN in found:
-                left_open.append((len(scores), statement, answer, golds))
-                open_pairs.update(dict.fromkeys((answer, gold) for gold in golds))
+            for one in found:
+                if one is OPEN:
+                    left_open.append((len(scores), statement, answer, golds))
+                    break
             scores.append(_score(sample, statement, answer, golds, found, conventions))
         if left_open:
-            asked = list(open_pairs)
+            asked = list(dict.fromkeys((answer, gold) for _, _, answer, golds in left_open for gold in golds))
             pairs = dict(zip(asked, compare(asked, conventions=conventions, deadline_s=self.deadline_s), strict=True))
             for index, statement, answer, golds in left_open:
                 found = [pairs[answer, gold] for gold in golds]
@@ -130,15 +130,15 @@ def _score(
     found: Sequence[Comparison],
     conventions: Conventions,
 ) -> Score:
-    found = [_as_asked(one, answer, gold, sample, conventions) for one, gold in zip(found, golds, strict=True)]
-    best = found[0] if len(found) == 1 else min(found, key=lambda one: _PREFERENCE[one.equal])
+    best = _as_asked(found[0], answer, golds[0], sample, conventions)
+    for one, gold in zip(found[1:], golds[1:], strict=True):
+        best = min(best, _as_asked(one, answer, gold, sample, conventions), key=lambda one: _PREFERENCE[one.equal])
     evidence: dict[str, str] = {"tier": best.tier, "kind": statement.kind.value}
     if best.reason:
         evidence["reason"] = best.reason
-    shown = answer[:MAX_ANSWER_CHARS]
     if best.equal is None:
         outcome = Outcome.FAILED if best.broken else Outcome.UNDECIDED
-        return Score(value=None, outcome=outcome, answer=shown, evidence=evidence)
-    if best.equal:
-        return Score(value=1.0, outcome=Outcome.CORRECT, answer=shown, evidence=evidence)
-    return Score(value=0.0, outcome=Outcome.INCORRECT, answer=shown, evidence=evidence)
+    else:
+        outcome = Outcome.CORRECT if best.equal else Outcome.INCORRECT
+    value = None if best.equal is None else float(best.equal)
+    return Score(value=value, outcome=outcome, answer=answer[:MAX_ANSWER_CHARS], evidence=evidence)

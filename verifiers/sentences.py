@@ -203,7 +203,9 @@ def _is_supposed(before: str) -> bool:
     if "%" in before and COMMENT.search(before):
         return True
     line = before.rpartition("\n")[2]
-    if line.lstrip().startswith("[^") or _DENYING.search(line) or _OTHER_QUESTION.search(line):
+    if line.lstrip().startswith("[^"):
+        return True
+    if (" to " in line and _DENYING.search(line)) or ("or " in line and _OTHER_QUESTION.search(line)):
         return True
     if before[-1:] in ('"', "“") and line.strip(_QUOTES + " "):
         return True
