@@ -18,6 +18,8 @@ from markscheme.workers import WorkerError, WorkerPool, WorkerStatus
 WORK = """
 import os, sys, time
 
+STARTED = time.monotonic()
+
 def work(task):
     kind, value = task
     if kind == "echo":
@@ -49,6 +51,8 @@ def work(task):
         return sorted(sys.modules)
     if kind == "pid":
         return os.getpid()
+    if kind == "started":
+        return STARTED
     if kind == "stdin":
         return sys.stdin.read()
 """
@@ -111,6 +115,16 @@ def test_workers_are_kept_and_replaced(pool: WorkerPool) -> None:
     assert first == second
     assert one_worker.run([["loop", 0]])[0].status is WorkerStatus.TIMED_OUT
     assert one_worker.run([["pid", 0]])[0].value != first
+    one_worker.close()
+
+
+def test_nobody_waits_for_the_successor_of_a_killed_worker(pool: WorkerPool) -> None:
+    one_worker = WorkerPool(function=pool.function, processes=1, deadline_s=3.0)
+    one_worker.run([["echo", 1]])
+    for _ in range(2):
+        before = time.monotonic()
+        assert one_worker.run([["sleep", 600]])[0].status is WorkerStatus.TIMED_OUT
+        assert one_worker.run([["started", 0]])[0].value < before + one_worker.deadline_s
     one_worker.close()
 
 
