@@ -93,6 +93,8 @@ _OTHER_QUESTION = compiled_later(
 _BETWEEN = frozenset("the our my your his her their this final correct right true".split())
 _BARE_BOX = compiled_later(r"\$?boxed\{([^{}]{1,60})\}\$?")
 """A box that lost its backslash."""
+_NUMBER_ENDS_IT = compiled_later(r"[ \t:]*(-?[0-9][0-9,]*(?:\.[0-9]+)?)\.?\s*")
+"""What most answers are: no more need be asked."""
 _MOST_TRIES = 3
 """Lines in front of an answer that announce one too: parts (a) to (d) of a question are not yet a guess."""
 _NO_WORDS = " \n\t.,;:!$*_)]}\\"
@@ -112,6 +114,9 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
     if anchor is None:
         return None
     begins, ends = anchor
+    is_one_of_many = not after_mark and _is_one_of_many(text, begins)
+    if (number := _NUMBER_ENDS_IT.fullmatch(text, ends)) and not is_one_of_many:
+        return Statement(number[1], AnswerKind.SENTENCE, begins, number.end(1))
     segment = text[ends : ends + _LONGEST_SENTENCE_CHARS]
     if text[ends - 1] == "|":  # a cell of a table
         segment = segment.partition("|")[0]
@@ -124,7 +129,7 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
     while (adverb := _ADVERB.match(segment, at)) and adverb.end() > at:
         at = adverb.end()
     at += len(segment[at:]) - len(segment[at:].lstrip(" \t\n*_"))
-    if not after_mark and _is_one_of_many(text, begins):
+    if is_one_of_many:
         return Statement("", AnswerKind.SENTENCE, begins, ends + at)
     answer, length = _sentence(segment, at)
     if segment[at + length : at + length + 1] in ("?", "？") or answer.endswith(("吗", "か")):
@@ -138,8 +143,13 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
 
 def _is_one_of_many(text: str, begins: int) -> bool:
     """Whether the lines in front announce answers too: a policy that tries one after the other states none."""
-    lines = text[max(0, begins - _LONGEST_SENTENCE_CHARS) : begins].split("\n")[-_MOST_TRIES - 1 : -1]
-    return len(lines) == _MOST_TRIES and all(_ANSWER_LINE.match(line) for line in lines)
+    for _ in range(_MOST_TRIES):
+        if begins == 0 or text[begins - 1] != "\n":
+            return False
+        begins = text.rfind("\n", 0, begins - 1) + 1
+        if not _ANSWER_LINE.match(text, begins):
+            return False
+    return True
 
 
 def _last_anchor(text: str, start: int) -> tuple[int, int] | None:
