@@ -115,6 +115,7 @@ def _is_withdrawn(after: str) -> bool:
 
 def _before_next_problem(completion: str, start: int) -> str:
     """What stands before the next problem, if an answer does; what the user would say is left off in any case."""
+    start = max(start, len(completion) - MAX_COMPLETION_CHARS)
     for heading in islice(_NEXT_PROBLEM.finditer(completion, start), _MOST_PROBLEMS):
         text = completion[max(start, heading.start() - _TAIL_CHARS) : heading.start()]
         if text.strip() and (heading[0].rstrip(" :").endswith(("User", "Human")) or _statement(text, lenient=False)):
