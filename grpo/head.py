@@ -1,23 +1,143 @@
-"""Log-probabilities of completion tokens: the trunk runs on every token, the head on completions only."""
+"""Log-probabilities of completion tokens: the trunk runs on every token, the head on completion tokens only.
+
+The head works on some rows at a time, so that the logits of all tokens never exist at once, and takes its gradient in
+the same pass where the objective allows.
+
+Shapes: M predicted tokens of a micro-batch, H hidden size, V vocabulary, K tokens of a chunk.
+"""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from markscheme.files import InputError
+from markscheme.grpo.layout import PackedRow
 from markscheme.grpo.pack import MicroBatch
 
 MAX_HEAD_DIFFERENCE = 1e-3  # far above rounding, far below a scaled or capped logit
+CHUNK_BYTES = 1 << 25
+"""Of float32 logits at once."""
+
+Coefficients = Callable[[slice, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""(rows, their log-probabilities, their entropies) -> derivatives of the loss by both; that by the entropies may be
+None."""
 
 
-def completion_logprobs(model: PreTrainedModel, batch: MicroBatch, temperature: float = 1.0) -> Tensor:
-    """log pi(token | what precedes it) at this temperature, for each completion token: [M], float32."""
+def hidden_states(model: PreTrainedModel, batch: MicroBatch | PackedRow) -> Tensor:
+    """What the trunk says at each place whose next token is predicted: [M, H]."""
     device = model.device
-    hidden_BLH = model.base_model(input_ids=batch.input_ids_BL.to(device), use_cache=False).last_hidden_state
-    hidden_MH = hidden_BLH.flatten(0, 1)[batch.positions_M.to(device)]
-    logits_MV = model.get_output_embeddings()(hidden_MH).float() / temperature
-    return -F.cross_entropy(logits_MV, batch.targets_M.to(device), reduction="none")
+    if isinstance(batch, MicroBatch):
+        output = model.base_model(input_ids=batch.input_ids_BL.to(device), use_cache=False)
+    else:
+        output = model.base_model(
+            input_ids=batch.input_ids_T[None].to(device),
+            position_ids=batch.position_ids_T[None].to(device),
+            attention_mask=torch.zeros(1, 1, 1, 1, device=device),  # ready-made, so that none is built
+            use_cache=False,
+            blocks=batch.blocks,
+        )
+    hidden_MH: Tensor = output.last_hidden_state.flatten(0, 1)[batch.positions_M.to(device)]
+    return hidden_MH
+
+
+def completion_logprobs(model: PreTrainedModel, batch: MicroBatch | PackedRow, temperature: float = 1.0) -> Tensor:
+    """log pi(token | what precedes it) at this temperature, for each completion token: [M], float32."""
+    logits_MV = model.get_output_embeddings()(hidden_states(model, batch)).float() / temperature
+    return -F.cross_entropy(logits_MV, batch.targets_M.to(model.device), reduction="none")
+
+
+def completion_head(model: PreTrainedModel) -> nn.Linear:
+    """The layer that turns hidden states into logits."""
+    head = model.get_output_embeddings()
+    assert isinstance(head, nn.Linear), "check_head has seen to that"
+    return head
+
+
+@torch.no_grad()
+def score(hidden_MH: Tensor, head: nn.Linear, targets_M: Tensor, temperature: float) -> Tensor:
+    """The same from hidden states, without a gradient, some rows at a time: [M], float32."""
+    logprobs_M = torch.empty(len(targets_M), device=hidden_MH.device)
+    for rows in _chunks(len(targets_M), head):
+        logits_KV = head(hidden_MH[rows]).float() / temperature
+        logprobs_M[rows] = -F.cross_entropy(logits_KV, targets_M[rows], reduction="none")
+    return logprobs_M
+
+
+@torch.no_grad()
+def score_and_backward(
+    hidden_MH: Tensor,
+    head: nn.Linear,
+    targets_M: Tensor,
+    temperature: float,
+    coefficients: Coefficients,
+    *,
+    entropy: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities (and entropies), and all gradients of a loss that is a function of them.
+
+    A chunk's logits are made once: its log-probabilities give the coefficients c = d loss / d logprob, and those the
+    gradient of the logits, c (onehot - softmax). Tokens whose coefficient is 0 take no part in the two products for
+    the gradient. The head's weight gets its gradient here, the trunk by one backward pass at the end.
+
+    Returns:
+        [M] log-probabilities and, if asked for, [M] entropies, both float32.
+    """
+    targets_M = targets_M.to(hidden_MH.device)
+    logprobs_M = torch.empty(len(targets_M), device=hidden_MH.device)
+    entropy_M = torch.empty_like(logprobs_M) if entropy else None
+    gradient_MH = torch.zeros_like(hidden_MH)
+    for rows in _chunks(len(targets_M), head):
+        logits_KV = head(hidden_MH[rows]).float().div_(temperature)
+        logits_KV -= logits_KV.logsumexp(-1, keepdim=True)  # now log-probabilities of the whole vocabulary
+        logprobs_M[rows] = logits_KV.gather(-1, targets_M[rows, None])[:, 0]
+        entropy_K = None
+        if entropy_M is not None:
+            entropy_K = entropy_M[rows] = -(logits_KV.exp() * logits_KV).sum(-1)
+        by_logprob_K, by_entropy_K = coefficients(rows, logprobs_M[rows], entropy_K)
+        moved = by_logprob_K != 0 if by_entropy_K is None else (by_logprob_K != 0) | (by_entropy_K != 0)
+        places = rows.start + moved.nonzero()[:, 0]
+        if not len(places):
+            continue
+        if len(places) < len(logits_KV):
+            logits_KV, by_logprob_K = logits_KV[moved], by_logprob_K[moved]
+        gradient_KV = _gradient_of_logits(logits_KV, targets_M[places], by_logprob_K)
+        if by_entropy_K is not None and entropy_K is not None:  # dH / dlogits = -p (log p + H)
+            by_entropy_K, entropy_K = by_entropy_K[moved, None], entropy_K[moved, None]
+            gradient_KV -= by_entropy_K * logits_KV.exp() * (logits_KV + entropy_K)
+        gradient_KV = gradient_KV.div_(temperature).to(hidden_MH.dtype)
+        gradient_MH[places] = gradient_KV @ head.weight
+        _add_product(head.weight, gradient_KV.T, hidden_MH[places])
+        if head.bias is not None:
+            _add_product(head.bias, gradient_KV.T, gradient_KV.new_ones(len(places)))
+    if hidden_MH.requires_grad and bool(gradient_MH.any()):
+        torch.autograd.backward(hidden_MH, gradient_MH)
+    return logprobs_M, entropy_M
+
+
+def _gradient_of_logits(logprobs_KV: Tensor, targets_K: Tensor, by_logprob_K: Tensor) -> Tensor:
+    gradient_KV = logprobs_KV.exp().mul_(-by_logprob_K[:, None])
+    gradient_KV[torch.arange(len(targets_K), device=targets_K.device), targets_K] += by_logprob_K
+    return gradient_KV
+
+
+def _add_product(parameter: Tensor, a: Tensor, b: Tensor) -> None:
+    """Adds a @ b to the parameter's gradient, without a temporary of its size where there is a gradient already."""
+    if not parameter.requires_grad:
+        return
+    if parameter.grad is None:
+        parameter.grad = a @ b
+    elif b.dim() == 1:
+        parameter.grad.addmv_(a, b)
+    else:
+        parameter.grad.addmm_(a, b)
+
+
+def _chunks(count: int, head: nn.Linear) -> list[slice]:
+    size = max(1, CHUNK_BYTES // (4 * head.weight.shape[0]))
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 @torch.no_grad()
@@ -27,6 +147,8 @@ def check_head(model: PreTrainedModel) -> None:
     Raises:
         InputError: if the model does more after its trunk than multiply by the output embeddings.
     """
+    if not isinstance(model.get_output_embeddings(), nn.Linear):
+        raise InputError(f"the output embeddings of {type(model).__name__} are no linear layer")
     ids = torch.arange(1, 5, device=model.device)[None] % model.config.get_text_config().vocab_size
     ours = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
     difference = float((ours - model(input_ids=ids, use_cache=False).logits).abs().max())

@@ -15,7 +15,8 @@ from markscheme.benchmarks.metrics import constant_guess_floor
 from markscheme.benchmarks.report import write_report
 from markscheme.benchmarks.tasks.generated import generated_problems
 from markscheme.files import InputError, write_json
-from markscheme.grpo.training import GRPOConfig, train_grpo
+from markscheme.grpo.config import GRPOConfig
+from markscheme.grpo.training import train_grpo
 from markscheme.models import EMBEDDED, fingerprint, load_policy, save_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar

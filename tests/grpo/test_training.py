@@ -15,9 +15,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.compose import as_scorer
 from markscheme.generation import Completion, FinishReason
-from markscheme.grpo.advantage import group_advantages
+from markscheme.grpo.advantage import outcome_advantages
+from markscheme.grpo.attention import attend_packed
+from markscheme.grpo.config import GRPOConfig
+from markscheme.grpo.layout import pack_rows
+from markscheme.grpo.objective import PRESETS, Objective
 from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics
-from markscheme.grpo.training import GRPOConfig, train_grpo, update_policy
+from markscheme.grpo.training import train_grpo
+from markscheme.grpo.update import trained_of, update_policy
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
 from markscheme.run_log import RunLog
@@ -87,7 +92,10 @@ GROUPS = [
 ]
 
 
-def gradient_of(model: PreTrainedModel, config: GRPOConfig) -> torch.Tensor:
+ADVANTAGES = outcome_advantages([[r.score.value for r in group] for group in GROUPS])
+
+
+def gradient_of(model: PreTrainedModel, config: GRPOConfig, reference: PreTrainedModel | None = None) -> torch.Tensor:
     """The gradient that a step's update sees, caught where it is clipped."""
     caught: list[torch.Tensor] = []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
@@ -96,47 +104,135 @@ def gradient_of(model: PreTrainedModel, config: GRPOConfig) -> torch.Tensor:
         caught.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
 
     optimizer.register_step_pre_hook(catch)
-    advantages = [group_advantages([r.score.value for r in group]) for group in GROUPS]
+    attend_packed(model)
+    advantages = [
+        [[a] * len(r.completion.ids) for a, r in zip(advantages, group, strict=True)]
+        for advantages, group in zip(ADVANTAGES, GROUPS, strict=True)
+    ]
     still = dataclasses.replace(config, learning_rate=1e-30)  # the weights must not move
-    update_policy(model, None, optimizer, GROUPS, advantages, still, 0)
+    update_policy(model, reference, optimizer, GROUPS, advantages, still, 0, pack_rows)
     return caught[0]
 
 
-def test_the_gradient_is_equation_3_written_plainly(tiny_model: PreTrainedModel) -> None:
-    config = GRPOConfig(max_grad_norm=1e9, token_budget=8)
+def plain_logprobs(model: PreTrainedModel, one: Rollout) -> torch.Tensor:
+    ids = torch.tensor([one.prompt_ids + one.completion.ids])
+    logprobs = model(ids).logits[0, 2:-1].log_softmax(-1)
+    return logprobs.gather(-1, torch.tensor(one.completion.ids)[:, None])[:, 0]
+
+
+def plain_gradient(model: PreTrainedModel, loss: torch.Tensor) -> torch.Tensor:
+    model.zero_grad()
+    loss.backward()
+    found = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    return found
+
+
+def assert_equal_gradients(found: torch.Tensor, expected: torch.Tensor) -> None:
+    assert float((found - expected).norm()) <= 1e-5 * float(expected.norm())
+
+
+SCORED = [
+    (one, advantage, len([r for r in group if r.score.value is not None]))
+    for group, advantages in zip(GROUPS, ADVANTAGES, strict=True)
+    for one, advantage in zip(group, advantages, strict=True)
+    if one.score.value is not None
+]
+
+
+@pytest.mark.parametrize("token_budget", [1, 8, 10, 4_096])
+def test_the_gradient_is_equation_3_written_plainly(tiny_model: PreTrainedModel, token_budget: int) -> None:
     total = torch.zeros(())
-    for group in GROUPS:
-        rewards = [r.score.value for r in group]
-        scored = [r for r in rewards if r is not None]
-        for one, advantage in zip(group, group_advantages(rewards), strict=True):
-            if one.score.value is None:
-                continue
-            ids = torch.tensor([one.prompt_ids + one.completion.ids])
-            logprobs = tiny_model(ids).logits[0, 2:-1].log_softmax(-1)
-            chosen = logprobs.gather(-1, torch.tensor(one.completion.ids)[:, None])[:, 0]
-            ratio = (chosen - chosen.detach()).exp()
-            total = total - (ratio * advantage).mean() / len(scored) / len(GROUPS)
-    total.backward()
-    expected = torch.cat([p.grad.flatten() for p in tiny_model.parameters() if p.grad is not None])
-    tiny_model.zero_grad()
-    torch.testing.assert_close(gradient_of(tiny_model, config), expected, atol=1e-7, rtol=1e-4)
+    for one, advantage, scored in SCORED:
+        chosen = plain_logprobs(tiny_model, one)
+        ratio = (chosen - chosen.detach()).exp()
+        total = total - (ratio * advantage).mean() / scored / len(GROUPS)
+    expected = plain_gradient(tiny_model, total)
+    config = GRPOConfig(max_grad_norm=1e9, token_budget=token_budget)
+    assert_equal_gradients(gradient_of(tiny_model, config), expected)
 
 
-@pytest.mark.parametrize("token_budget", [1, 10, 4_096])
-def test_micro_batches_cannot_change_the_gradient(tiny_model: PreTrainedModel, token_budget: int) -> None:
-    whole = gradient_of(tiny_model, GRPOConfig(max_grad_norm=1e9, token_budget=100_000))
-    parts = gradient_of(tiny_model, GRPOConfig(max_grad_norm=1e9, token_budget=token_budget))
-    torch.testing.assert_close(parts, whole, atol=1e-7, rtol=1e-4)
+def test_the_gradient_of_the_token_mean_with_a_divergence_written_plainly(tokenizer: PreTrainedTokenizerBase) -> None:
+    from markscheme.policy.make import make_model
+
+    model, reference = (make_model(len(tokenizer), width=32, layers=2, seed=seed) for seed in (0, 1))
+    tokens = sum(len(one.completion.ids) for one, _, _ in SCORED)
+    total = torch.zeros(())
+    for one, advantage, _ in SCORED:  # those without an advantage too: the divergence moves them
+        chosen = plain_logprobs(model, one)
+        with torch.no_grad():
+            log_ratio = plain_logprobs(reference, one) - chosen
+        log_ratio = log_ratio + chosen.detach() - chosen
+        ratio = (chosen - chosen.detach()).exp()
+        total = total - (ratio * advantage - 0.3 * (log_ratio.exp() - log_ratio - 1)).sum() / tokens
+    expected = plain_gradient(model, total)
+    attend_packed(reference)
+    objective = Objective(average="token", kl="k3", kl_coef=0.3)
+    config = GRPOConfig(max_grad_norm=1e9, token_budget=8, objective=objective)
+    assert_equal_gradients(gradient_of(model, config, reference), expected)
+
+
+def test_the_gradient_of_the_entropy_written_plainly(tiny_model: PreTrainedModel) -> None:
+    total = torch.zeros(())
+    for one, advantage, scored in SCORED:
+        ids = torch.tensor([one.prompt_ids + one.completion.ids])
+        logprobs = (tiny_model(ids).logits[0, 2:-1] / 0.7).log_softmax(-1)
+        entropy = -(logprobs.exp() * logprobs).sum(-1)
+        chosen = logprobs.gather(-1, torch.tensor(one.completion.ids)[:, None])[:, 0]
+        total = total - (chosen * advantage + 0.2 * entropy).mean() / scored / len(GROUPS)
+    expected = plain_gradient(tiny_model, total)
+    for token_budget in (8, 4_096):
+        config = GRPOConfig(
+            max_grad_norm=1e9, token_budget=token_budget, temperature=0.7, objective=Objective(entropy_coef=0.2)
+        )
+        assert_equal_gradients(gradient_of(tiny_model, config), expected)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("token_budget", [1, 10])
+def test_rows_and_chunks_cannot_change_the_gradient(
+    tiny_model: PreTrainedModel, name: str, token_budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = dataclasses.replace(PRESETS[name], kl_coef=0.0)
+    whole = gradient_of(tiny_model, GRPOConfig(max_grad_norm=1e9, token_budget=100_000, objective=objective))
+    monkeypatch.setattr("markscheme.grpo.head.CHUNK_BYTES", 1)  # a token at a time
+    config = GRPOConfig(max_grad_norm=1e9, token_budget=token_budget, objective=objective)
+    assert_equal_gradients(gradient_of(tiny_model, config), whole)
 
 
 def test_groups_without_variance_are_never_forwarded(tiny_model: PreTrainedModel) -> None:
-    rows: list[int] = []
+    tokens: list[int] = []
     handle = tiny_model.base_model.register_forward_pre_hook(
-        lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda module, args, kwargs: tokens.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     gradient_of(tiny_model, GRPOConfig())
     handle.remove()
-    assert sum(rows) == 3 + 2  # the first group, and the two scored ones of the last
+    # One prompt of 3 for all; of the first group 1 + 3 + 0 tokens predict something, of the last 2 + 1.
+    assert sum(tokens) == 3 + 4 + 3
+
+
+def test_truncated_completions_can_be_left_out(tiny_model: PreTrainedModel) -> None:
+    cut_off = dataclasses.replace(GROUPS[0][1].completion, finish_reason=FinishReason.LENGTH)
+    groups = [[GROUPS[0][0], dataclasses.replace(GROUPS[0][1], completion=cut_off), GROUPS[0][2]], *GROUPS[1:]]
+    config = GRPOConfig(drop_truncated=True)
+    advantages = [[[a] * len(r.completion.ids) for a, r in zip(*pair, strict=True)]
+                  for pair in zip(ADVANTAGES, groups, strict=True)]  # fmt: skip
+    trained = trained_of(groups, advantages, config)
+    assert [one.sequence.completion_ids for one in trained] == [(10, 11), (16,), (30, 31, 32), (34, 35)]
+    assert [one.weight for one in trained] == pytest.approx([1 / 12, 1 / 6, 1 / 18, 1 / 12])  # of 2, 1, 3 and 2 tokens
+
+
+def test_every_problem_is_in_one_mini_batch(tiny_model: PreTrainedModel) -> None:
+    attend_packed(tiny_model)
+    seen: list[int] = []
+    optimizer = torch.optim.SGD(tiny_model.parameters(), lr=0.0)
+    optimizer.register_step_post_hook(lambda *_: seen.append(1))
+    advantages = [[[a] * len(r.completion.ids) for a, r in zip(*pair, strict=True)]
+                  for pair in zip(ADVANTAGES, GROUPS, strict=True)]  # fmt: skip
+    config = GRPOConfig(mini_batches=3, updates_per_batch=2, prompts_per_step=3)
+    metrics = update_policy(tiny_model, None, optimizer, GROUPS, advantages, config, 0, pack_rows)
+    assert len(seen) == 4  # the group without variance has no step
+    assert metrics["trained_completions"] == 5
 
 
 def test_an_on_policy_step_has_ratio_one(
@@ -145,7 +241,8 @@ def test_an_on_policy_step_has_ratio_one(
     lines = [line for line in train(tiny_model, tokenizer, tmp_path / "run") if line.get("trained_completions")]
     assert lines
     for line in lines:
-        assert line["clipped_share"] == 0
+        assert line["clipped_low_share"] == line["clipped_high_share"] == 0
+        assert line["ratio"] == pytest.approx(1)
         assert line["sampler_mismatch"] < 1e-5
 
 
@@ -161,7 +258,7 @@ def test_the_kl_term_holds_the_policy_back(tokenizer: PreTrainedTokenizerBase, t
     moved = {}
     for kl_coef in (1e-6, 10.0):
         model = make_model(len(tokenizer), width=32, layers=2, seed=0)
-        config = dataclasses.replace(CONFIG, steps=8, kl_coef=kl_coef, updates_per_batch=2)
+        config = dataclasses.replace(CONFIG, steps=8, objective=Objective(kl_coef=kl_coef), updates_per_batch=2)
         moved[kl_coef] = train(model, tokenizer, tmp_path / str(kl_coef), config)[-1]["kl"]
     assert 0 <= moved[10.0] < 0.5 * moved[1e-6]
 
@@ -193,7 +290,7 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
     from markscheme.policy.make import make_model
 
     undisturbed = make_model(len(tokenizer), width=32, layers=2, seed=0)
-    config = dataclasses.replace(CONFIG, kl_coef=0.01, updates_per_batch=2)
+    config = dataclasses.replace(CONFIG, objective=Objective(kl_coef=0.01), updates_per_batch=2, mini_batches=2)
     train(undisturbed, tokenizer, tmp_path / "a", config)
 
     def stop(step: int, metrics: object) -> None:
@@ -293,7 +390,7 @@ def test_a_run_on_ratings_logs_rewards_but_no_accuracy(
         ("group_size", 1, "group_size must be at least 2 to compare rollouts, got 1"),
         ("temperature", 0.0, "temperature must be above 0"),
         ("steps", 0, "steps must be above 0, got 0"),
-        ("kl_coef", -1.0, "kl_coef must be at least 0"),
+        ("mini_batches", 33, "mini_batches must not be above prompts_per_step, got 33"),
         ("decay_share", 2.0, "decay_share must be 0 to 1"),
     ],
 )

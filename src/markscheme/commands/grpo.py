@@ -19,9 +19,10 @@ from markscheme.commands.shared import (
     scorer_by_name,
 )
 from markscheme.files import InputError
+from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import UnscoredError
-from markscheme.grpo.training import GRPOConfig, train_grpo
+from markscheme.grpo.training import train_grpo
 from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.progress import progress_bar
 from markscheme.run_log import RunLog

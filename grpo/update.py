@@ -1,0 +1,243 @@
+"""The update: optimizer steps on one batch of rollouts, in packed rows and with the head's gradient in the same pass.
+
+Shapes: P problems, G completions of each, M predicted tokens of a micro-batch.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from markscheme.generation import FinishReason
+from markscheme.grpo.attention import Packing
+from markscheme.grpo.config import GRPOConfig
+from markscheme.grpo.head import completion_head, hidden_states, score, score_and_backward
+from markscheme.grpo.layout import PackedRow
+from markscheme.grpo.objective import Objective, Tokens, divergence, mean_by_completion, token_losses, weights_of
+from markscheme.grpo.pack import MicroBatch, TokenSequence
+from markscheme.grpo.rollout import Rollout
+from markscheme.optimizer import take_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A completion that is in the loss."""
+
+    sequence: TokenSequence
+    advantages: tuple[float, ...]
+    """Of each of its tokens."""
+    weight: float
+    """Of each of its tokens in the loss of the optimizer step."""
+    sampler_logprobs: tuple[float, ...]
+
+    @property
+    def has_gradient(self) -> bool:
+        return any(self.advantages)
+
+
+def trained_of(
+    groups_PG: Sequence[Sequence[Rollout]], advantages_PG: Sequence[Sequence[Sequence[float]]], config: GRPOConfig
+) -> list[Trained]:
+    """The completions of an optimizer step that are forwarded: those with an advantage, or all that are in the loss
+    where its other terms move them too.
+
+    Their weights count what is not forwarded, so that leaving it out cannot change the gradient.
+    """
+    lengths_PG = [[len(one.completion.ids) if _is_trained(one, config) else 0 for one in group] for group in groups_PG]
+    weights_PG = weights_of(config.objective.average, lengths_PG, config.max_completion_tokens)
+    everything = bool(config.objective.kl_coef or config.objective.entropy_coef)
+    trained = [
+        Trained(
+            sequence=TokenSequence(prompt_ids=rollout.prompt_ids, completion_ids=rollout.completion.ids),
+            advantages=tuple(advantages),
+            weight=weight,
+            sampler_logprobs=rollout.completion.logprobs,
+        )
+        for group, advantages_G, weights in zip(groups_PG, advantages_PG, weights_PG, strict=True)
+        for rollout, advantages, weight in zip(group, advantages_G, weights, strict=True)
+        if weight
+    ]
+    return [one for one in trained if everything or one.has_gradient]
+
+
+def _is_trained(rollout: Rollout, config: GRPOConfig) -> bool:
+    """Whether it has a reward, and was not cut off where such completions are left out."""
+    is_cut_off = rollout.completion.finish_reason is FinishReason.LENGTH
+    return rollout.score.value is not None and not (config.drop_truncated and is_cut_off)
+
+
+def update_policy(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel | None,
+    optimizer: Optimizer,
+    groups_PG: Sequence[Sequence[Rollout]],
+    advantages_PG: Sequence[Sequence[Sequence[float]]],
+    config: GRPOConfig,
+    step: int,
+    packing: Packing,
+) -> dict[str, float]:
+    """`updates_per_batch` passes over one batch of rollouts, `mini_batches` optimizer steps each; returns the metrics
+    of the last.
+
+    Args:
+        advantages_PG: of each completion, one advantage for each token.
+        step: of the run, which sets the learning rate.
+        packing: how the policy (and the reference) takes micro-batches, see `attention.packing_for`.
+    """
+    parts = [
+        trained_of(groups_PG[first:last], advantages_PG[first:last], config)
+        for first, last in itertools.pairwise(_boundaries(len(groups_PG), config.mini_batches))
+    ]
+    metrics = {"trained_completions": float(sum(map(len, parts)))}
+    # The first pass over a batch is the old policy, as long as nothing has moved; else the sampler's word is taken.
+    on_policy = config.mini_batches == 1
+    batches = [_Batch(policy, reference, part, config, packing, on_policy=on_policy) for part in parts if part]
+    for _ in range(config.updates_per_batch):
+        for batch in batches:
+            metrics |= batch.backward()
+            metrics |= take_step(policy, optimizer, config, step, config.steps)
+    return metrics
+
+
+def _boundaries(count: int, parts: int) -> list[int]:
+    """Where `count` problems are cut into parts of like size; nothing needs to divide anything."""
+    return [count * part // parts for part in range(parts + 1)]
+
+
+class _Batch:
+    """The completions of one optimizer step, in packed rows."""
+
+    def __init__(
+        self,
+        policy: PreTrainedModel,
+        reference: PreTrainedModel | None,
+        trained: Sequence[Trained],
+        config: GRPOConfig,
+        packing: Packing,
+        *,
+        on_policy: bool,
+    ) -> None:
+        self.policy, self.reference, self.config = policy, reference, config
+        self.rows = packing([one.sequence for one in trained], config.token_budget)
+        self.data = [_RowData(row, [trained[index] for index in row.sequences], policy.device) for row in self.rows]
+        if not on_policy:
+            for data in self.data:
+                data.old_logprobs_M = data.sampler_logprobs_M
+        if reference is not None and config.objective.kl == "k1_reward":
+            for row, data in zip(self.rows, self.data, strict=True):
+                _charge_divergence(data, self._logprobs(reference, row), config.objective.kl_coef)
+
+    def backward(self) -> dict[str, float]:
+        """Adds the gradient of the step to the parameters; returns what was seen on the way."""
+        sums: dict[str, float] = {}
+        for row, data in zip(self.rows, self.data, strict=True):
+            for name, value in self._backward_row(row, data).items():
+                sums[name] = sums.get(name, 0.0) + value
+        num_tokens = sum(len(row.targets_M) for row in self.rows)
+        loss = sums.pop("surrogate_loss")
+        return {"surrogate_loss": loss} | {name: total / num_tokens for name, total in sums.items()}
+
+    def _backward_row(self, row: PackedRow | MicroBatch, data: "_RowData") -> dict[str, float]:
+        config, objective = self.config, self.config.objective
+        needs_reference = self.reference is not None and objective.kl != "k1_reward"
+        reference_M = self._logprobs(self.reference, row) if needs_reference and self.reference is not None else None
+        hidden_MH = hidden_states(self.policy, row)
+        head, targets_M = completion_head(self.policy), row.targets_M.to(self.policy.device)
+        whole: tuple[Tensor, Tensor | None] | None = None
+        if objective.needs_whole_completions:  # two passes of the head: every log-probability first
+            now_M = score(hidden_MH, head, targets_M, config.temperature)
+            data.old_logprobs_M = now_M if data.old_logprobs_M is None else data.old_logprobs_M
+            whole = data.derivatives(objective, slice(None), now_M, None, reference_M)
+
+        def coefficients(rows: slice, new_K: Tensor, entropy_K: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            if whole is not None:
+                return whole[0][rows], data.by_entropy(objective, rows) if entropy_K is not None else None
+            return data.derivatives(objective, rows, new_K, entropy_K, reference_M)
+
+        new_M, entropy_M = score_and_backward(
+            hidden_MH, head, targets_M, config.temperature, coefficients, entropy=objective.entropy_coef > 0
+        )
+        if data.old_logprobs_M is None:
+            data.old_logprobs_M = new_M
+        return data.metrics(objective, new_M, entropy_M, reference_M)
+
+    @torch.no_grad()
+    def _logprobs(self, model: PreTrainedModel, row: PackedRow | MicroBatch) -> Tensor:
+        return score(hidden_states(model, row), completion_head(model), row.targets_M.to(model.device),
+                     self.config.temperature)  # fmt: skip
+
+
+class _RowData:
+    """What belongs to the tokens of a packed row, as vectors of [M]."""
+
+    def __init__(self, row: PackedRow | MicroBatch, trained: Sequence[Trained], device: torch.device) -> None:
+        self.lengths_S = torch.tensor(row.lengths, device=device)
+        self.weights_M = torch.tensor([one.weight for one in trained], device=device).repeat_interleave(self.lengths_S)
+        self.advantages_M = torch.tensor([a for one in trained for a in one.advantages], device=device)
+        self.sampler_logprobs_M = torch.tensor([p for one in trained for p in one.sampler_logprobs], device=device)
+        self.old_logprobs_M: Tensor | None = None
+
+    def tokens(self, rows: slice, logprobs_K: Tensor, reference_M: Tensor | None) -> Tokens:
+        """Of some of the tokens; as long as nothing has moved, the old log-probabilities are these."""
+        return Tokens(
+            old_logprobs_M=logprobs_K.detach() if self.old_logprobs_M is None else self.old_logprobs_M[rows],
+            advantages_M=self.advantages_M[rows],
+            lengths_S=self.lengths_S,
+            reference_logprobs_M=None if reference_M is None else reference_M[rows],
+            sampler_logprobs_M=self.sampler_logprobs_M[rows],
+        )
+
+    @torch.enable_grad()
+    def derivatives(
+        self,
+        objective: Objective,
+        rows: slice,
+        logprobs_K: Tensor,
+        entropy_K: Tensor | None,
+        reference_M: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Of the weighted loss by each log-probability, and by each entropy where there are any."""
+        logprobs_K = logprobs_K.detach().requires_grad_()
+        plain = replace(objective, entropy_coef=0.0)
+        losses_K = token_losses(plain, logprobs_K, self.tokens(rows, logprobs_K, reference_M))
+        (by_logprob_K,) = torch.autograd.grad((self.weights_M[rows] * losses_K).sum(), logprobs_K)
+        return by_logprob_K, self.by_entropy(objective, rows) if entropy_K is not None else None
+
+    def by_entropy(self, objective: Objective, rows: slice) -> Tensor:
+        """The derivative of the weighted loss by each entropy."""
+        return -objective.entropy_coef * self.weights_M[rows]
+
+    @torch.no_grad()
+    def metrics(
+        self, objective: Objective, logprobs_M: Tensor, entropy_M: Tensor | None, reference_M: Tensor | None
+    ) -> dict[str, float]:
+        """Sums over the tokens of what is logged as a mean; `surrogate_loss` is a sum."""
+        tokens = self.tokens(slice(None), logprobs_M, reference_M)
+        losses_M = token_losses(objective, logprobs_M, tokens, entropy_M)
+        log_ratio_M = logprobs_M - tokens.old_logprobs_M
+        if objective.sequence_ratio:
+            log_ratio_M = mean_by_completion(log_ratio_M, self.lengths_S)
+        ratio_M = log_ratio_M.exp()
+        found = {
+            "surrogate_loss": (self.weights_M * losses_M).sum(),
+            "ratio": ratio_M.sum(),
+            "clipped_low_share": ((ratio_M < 1 - objective.clip_low) & (tokens.advantages_M < 0)).sum(),
+            "clipped_high_share": ((ratio_M > 1 + objective.clip_high) & (tokens.advantages_M > 0)).sum(),
+            "sampler_mismatch": (tokens.old_logprobs_M - self.sampler_logprobs_M).abs().sum(),
+        }
+        if reference_M is not None:
+            found["kl"] = divergence("k3", logprobs_M, reference_M, tokens.old_logprobs_M).sum()
+        if entropy_M is not None:
+            found["entropy"] = entropy_M.sum()
+        return dict(zip(found, torch.stack([value.double() for value in found.values()]).tolist(), strict=True))
+
+
+def _charge_divergence(data: _RowData, reference_M: Tensor, kl_coef: float) -> None:
+    """Takes the divergence of a token and of all behind it off its advantage: k1 in the reward, with reward to go."""
+    charge_M = kl_coef * (data.sampler_logprobs_M - reference_M)
+    to_go = [part.flip(0).cumsum(0).flip(0) for part in charge_M.split(data.lengths_S.tolist())]
+    data.advantages_M = data.advantages_M - torch.cat(to_go)

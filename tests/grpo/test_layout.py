@@ -1,0 +1,120 @@
+"""Packed rows: by hand, and every hidden state as in a row of its own."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.strategies import integers, lists
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+from markscheme.grpo.attention import attend_packed, packing_for
+from markscheme.grpo.head import completion_logprobs, hidden_states, score
+from markscheme.grpo.layout import BUCKET_WASTE, pack_rows
+from markscheme.grpo.pack import TokenSequence, pack
+
+GROUPS = lists(lists(integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=4)
+"""Lengths of the completions of each prompt."""
+
+
+def sequences_of(groups: list[list[int]]) -> list[TokenSequence]:
+    return [
+        TokenSequence(
+            prompt_ids=tuple(3 + (7 * p + j) % 50 for j in range(2 + 3 * p)),
+            completion_ids=tuple(1 + (11 * p + 5 * g + 3 * j) % 90 for j in range(length)),
+        )
+        for p, lengths in enumerate(groups)
+        for g, length in enumerate(lengths)
+    ]
+
+
+def model_of(**settings: object) -> PreTrainedModel:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=100, **{**sizes, "num_key_value_heads": 4, **settings}))
+
+
+def test_one_row_by_hand() -> None:
+    sequences = [
+        TokenSequence(prompt_ids=(1, 2), completion_ids=(3, 4, 5)),
+        TokenSequence(prompt_ids=(6,), completion_ids=(7,)),
+        TokenSequence(prompt_ids=(1, 2), completion_ids=(8, 9)),
+    ]
+    (row,) = pack_rows(sequences, token_budget=100)
+    assert row.sequences == (2, 0, 1)  # of one prompt the shortest first
+    assert row.input_ids_T.tolist() == [1, 2, 8, 3, 4, 6]  # each prompt once, and no last tokens
+    assert row.position_ids_T.tolist() == [0, 1, 2, 2, 3, 0]
+    assert row.positions_M.tolist() == [1, 2, 1, 3, 4, 5]  # the prompt's last place says both first tokens
+    assert row.targets_M.tolist() == [8, 9, 3, 4, 5, 7]
+    assert row.lengths == (2, 3, 1)
+
+
+@given(GROUPS, integers(1, 120))
+def test_every_completion_is_packed_once_within_the_budget(groups: list[list[int]], budget: int) -> None:
+    sequences = sequences_of(groups)
+    rows = pack_rows(sequences, budget)
+    assert sorted(index for row in rows for index in row.sequences) == list(range(len(sequences)))
+    for row in rows:
+        assert len(row.sequences) == 1 or len(row.input_ids_T) <= budget
+        assert row.targets_M.tolist() == [t for index in row.sequences for t in sequences[index].completion_ids]
+        for block in row.blocks:
+            for bucket in block.buckets:
+                assert bucket.is_token_nC.numel() <= BUCKET_WASTE * bucket.is_token_nC.sum()
+
+
+@settings(max_examples=25, deadline=None)
+@given(GROUPS, integers(1, 120))
+def test_neighbours_do_not_change_a_logprob(groups: list[list[int]], budget: int) -> None:
+    model, sequences = model_of(num_key_value_heads=2), sequences_of(groups)
+    expected = {
+        index: completion_logprobs(model, batch)
+        for index, sequence in enumerate(sequences)
+        for batch in pack([sequence], 1)
+    }
+    attend_packed(model)
+    for row in pack_rows(sequences, budget):
+        found = completion_logprobs(model, row).split(list(row.lengths))
+        for index, logprobs in zip(row.sequences, found, strict=True):
+            torch.testing.assert_close(logprobs, expected[index], atol=1e-5, rtol=1e-5)
+
+
+def test_scoring_some_rows_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    attend_packed(model)
+    (row,) = pack_rows(sequences_of([[3, 9], [20]]), 1_000)
+    expected = completion_logprobs(model, row, temperature=0.6)
+    monkeypatch.setattr("markscheme.grpo.head.CHUNK_BYTES", 4 * 100 * 7)  # seven rows of a vocabulary of 100
+    found = score(hidden_states(model, row), model.get_output_embeddings(), row.targets_M, 0.6)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, expected)
+
+
+def test_generation_is_as_before(tiny_model: PreTrainedModel) -> None:
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    before = tiny_model(input_ids=ids, attention_mask=mask).logits
+    attend_packed(tiny_model)
+    assert torch.equal(tiny_model(input_ids=ids, attention_mask=mask).logits, before)
+
+
+def test_a_model_that_takes_packed_rows_gets_them(tiny_model: PreTrainedModel) -> None:
+    assert packing_for(tiny_model) is pack_rows
+
+
+def test_a_model_that_sees_a_window_only_gets_padded_rows() -> None:
+    model = model_of(use_sliding_window=True, sliding_window=8, max_window_layers=0)
+    with pytest.warns(UserWarning, match=r"Qwen2ForCausalLM cannot take packed rows \(hidden states differ by"):
+        assert packing_for(model) is pack
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_whose_forward_takes_no_blocks_gets_padded_rows(
+    tiny_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = tiny_model.base_model.forward
+
+    def strict(input_ids: object, position_ids: object = None, attention_mask: object = None, use_cache: bool = True):  # type: ignore[no-untyped-def]
+        return forward(
+            input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=use_cache
+        )
+
+    monkeypatch.setattr(tiny_model.base_model, "forward", strict)
+    with pytest.warns(UserWarning, match="unexpected keyword argument 'blocks'"):
+        assert packing_for(tiny_model) is pack
