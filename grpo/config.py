@@ -1,6 +1,7 @@
 """The settings of a GRPO run."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from markscheme.generation import Sampling
 from markscheme.grpo.advantage import Estimator
@@ -66,3 +67,23 @@ class GRPOConfig(OptimizerConfig):
     def sampling(self) -> Sampling:
         """How rollouts are drawn."""
         return Sampling(temperature=self.temperature, max_completion_tokens=self.max_completion_tokens, stop=self.stop)
+
+
+PRESETS = {
+    "deepseekmath": GRPOConfig(objective=Objective(kl_coef=0.04)),
+    "dapo": GRPOConfig(objective=Objective(clip_high=0.28, average="token"), drop_truncated=True),
+    "dr-grpo": GRPOConfig(objective=Objective(average="constant"), estimator="no_std"),
+    "gspo": GRPOConfig(objective=Objective(sequence_ratio=True, clip_low=3e-4, clip_high=4e-4)),
+    "cispo": GRPOConfig(objective=Objective(surrogate="cispo", clip_low=1.0, clip_high=4.0, average="token")),
+    "sapo": GRPOConfig(objective=Objective(surrogate="sapo")),
+}
+"""Objective and estimator of the papers: arXiv 2402.03300, 2503.14476, 2503.20783, 2507.18071, 2506.13585, 2511.20347.
+Sizes and learning rates stay the default's; of DAPO, dynamic sampling and overlong shaping are not in it yet."""
+
+
+def preset_options(name: str) -> dict[str, Any]:
+    """The settings in which a preset differs from the default, as nested options."""
+    chosen, default = asdict(PRESETS[name]), asdict(GRPOConfig())
+    options = {key: value for key, value in chosen.items() if value != default[key] and key != "objective"}
+    objective = {key: value for key, value in chosen["objective"].items() if value != default["objective"][key]}
+    return options | ({"objective": objective} if objective else {})

@@ -76,17 +76,6 @@ class Objective:
         return self.sequence_ratio or self.off_policy_limit > 0 or by_sequence
 
 
-PRESETS = {
-    "deepseekmath": Objective(kl_coef=0.04),
-    "dapo": Objective(clip_high=0.28, average="token"),
-    "dr-grpo": Objective(average="constant"),
-    "gspo": Objective(sequence_ratio=True, clip_low=3e-4, clip_high=4e-4),
-    "cispo": Objective(surrogate="cispo", clip_low=1.0, clip_high=4.0, average="token"),
-    "sapo": Objective(surrogate="sapo"),
-}
-"""By the names of their papers; Dr. GRPO's advantages are `no_std`."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """What an objective may look at besides the log-probabilities that it moves."""

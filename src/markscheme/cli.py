@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
-from cyclopts.config import Toml
+from cyclopts.config import Dict, Toml
 from rich.console import Console
 
 from markscheme import __version__
@@ -58,7 +58,7 @@ def run(tokens: list[str]) -> int:
     app = make_app()
     try:
         _check_command(tokens)
-        app.config = _settings_file(tokens)
+        app.config = (*_settings_file(tokens), *_preset(tokens))
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         _check_numbers(bound.arguments)
     except UnusedCliTokensError as error:
@@ -97,20 +97,38 @@ def _check_numbers(arguments: Mapping[str, Any]) -> None:
 
 def _settings_file(tokens: list[str]) -> tuple[Toml, ...]:
     """`--config FILE.toml`: the options of the command, which the command line overrules."""
+    path = _value_of("--config", tokens)
+    if path is None:
+        return ()
+    if not path:
+        raise InputError("--config needs a TOML file of options")
+    if not Path(path).is_file():
+        raise InputError(f"--config {path}: no such file")
+    try:
+        tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"--config {path}: not TOML ({error})") from error
+    return (Toml(path, must_exist=True, use_commands_as_keys=False),)
+
+
+def _preset(tokens: list[str]) -> tuple[Dict, ...]:
+    """`--preset NAME`: options that come with the program, which a file and the command line overrule."""
+    name = _value_of("--preset", tokens)
+    if name is None or tokens[0] != "grpo":
+        return ()
+    from markscheme.grpo.config import PRESETS, preset_options  # which imports torch
+
+    if name not in PRESETS:
+        raise InputError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return (Dict(preset_options(name), source=f"--preset {name}", use_commands_as_keys=False),)
+
+
+def _value_of(option: str, tokens: list[str]) -> str | None:
     for position, token in enumerate(tokens):
         name, equals, value = token.partition("=")
-        if name == "--config":
-            path = value if equals else "".join(tokens[position + 1 : position + 2])
-            if not path:
-                raise InputError("--config needs a TOML file of options")
-            if not Path(path).is_file():
-                raise InputError(f"--config {path}: no such file")
-            try:
-                tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise InputError(f"--config {path}: not TOML ({error})") from error
-            return (Toml(path, must_exist=True, use_commands_as_keys=False),)
-    return ()
+        if name == option:
+            return value if equals else "".join(tokens[position + 1 : position + 2])
+    return None
 
 
 def _complain(error: Exception) -> int:

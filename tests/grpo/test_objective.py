@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, tensor
 from torch.testing import assert_close
 
+from markscheme.grpo.config import PRESETS
 from markscheme.grpo.objective import (
-    PRESETS,
     Objective,
     Tokens,
     correction_weights,
@@ -61,7 +61,7 @@ def test_the_clipped_surrogate_by_hand(new: float, advantage: float, loss: float
 
 def test_clip_higher_by_hand() -> None:
     # DAPO: ratio 1.25 is below 1.28, so a good token still gains 1.25 * 2; at 1.3 it is held at 1.28 * 2
-    found, gradient = losses(PRESETS["dapo"], [0.625, 0.65], [2.0, 2.0], old=[0.5, 0.5])
+    found, gradient = losses(PRESETS["dapo"].objective, [0.625, 0.65], [2.0, 2.0], old=[0.5, 0.5])
     assert_close(found, tensor([-2.5, -2.56], dtype=torch.float64))
     assert (gradient != 0).tolist() == [True, False]
 
@@ -75,21 +75,21 @@ def test_the_cap_of_the_ratio_by_hand() -> None:
 
 def test_the_ratio_of_a_sequence_by_hand() -> None:
     # GSPO: ratios 2 and 0.5 have the geometric mean 1, which clips neither; then 2 and 2: 2, above 1 + 4e-4
-    found, gradient = losses(PRESETS["gspo"], [0.8, 0.2, 0.8, 0.8], [1.0] * 4, old=[0.4] * 4, lengths=[2, 2])
+    found, gradient = losses(PRESETS["gspo"].objective, [0.8, 0.2, 0.8, 0.8], [1.0] * 4, old=[0.4] * 4, lengths=[2, 2])
     assert_close(found, tensor([-1.0, -1.0, -1.0004, -1.0004], dtype=torch.float64))
     assert_close(gradient, tensor([-1.0, -1.0, 0.0, 0.0], dtype=torch.float64))
 
 
 def test_the_clipped_weight_by_hand() -> None:
     # CISPO: ratio 2 weighs 2, ratio 8 weighs 5 = 1 + 4; the gradient is -weight * A and never stops
-    _, gradient = losses(PRESETS["cispo"], [0.4, 0.8], [1.0, -3.0], old=[0.2, 0.1])
+    _, gradient = losses(PRESETS["cispo"].objective, [0.4, 0.8], [1.0, -3.0], old=[0.2, 0.1])
     assert_close(gradient, tensor([-2.0, 15.0], dtype=torch.float64))
 
 
 def test_the_soft_gate_by_hand() -> None:
     # SAPO: f(rho) = 4 / tau * sigma(tau (rho - 1)). At rho = 1 it is 2 / tau with slope 1; at rho = 2, tau = 1:
     # 4 * 0.731059 = 2.924234, and its derivative by log rho is 2 * 4 * 0.731059 * 0.268941 = 1.572896
-    found, gradient = losses(PRESETS["sapo"], [0.5, 0.8], [1.0, 1.0], old=[0.5, 0.4])
+    found, gradient = losses(PRESETS["sapo"].objective, [0.5, 0.8], [1.0, 1.0], old=[0.5, 0.4])
     assert_close(found, tensor([-2.0, -2.924234], dtype=torch.float64), rtol=1e-6, atol=0)
     assert_close(gradient, tensor([-1.0, -1.572896], dtype=torch.float64), rtol=1e-6, atol=0)
 
@@ -103,7 +103,7 @@ def test_plain_policy_gradient_is_the_log_likelihood_weighed() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_on_policy_the_coefficient_is_the_advantage(name: str) -> None:
     """DeepSeekMath, eq. 21: GC = A + beta (pi_ref / pi - 1); to first order all surrogates are one."""
-    objective = dataclasses.replace(PRESETS[name], kl="k3", kl_coef=0.1)
+    objective = dataclasses.replace(PRESETS[name].objective, kl="k3", kl_coef=0.1)
     _, gradient = losses(objective, [0.5, 0.25], [2.0, -1.0], reference=[0.25, 0.5])
     # 2 + 0.1 (0.5 - 1) = 1.95 and -1 + 0.1 (2 - 1) = -0.9
     assert_close(gradient, tensor([-1.95, 0.9], dtype=torch.float64))
@@ -112,7 +112,7 @@ def test_on_policy_the_coefficient_is_the_advantage(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "cispo"])  # whose weight is a constant
 @pytest.mark.parametrize("kl", ["k1", "k2", "k3", "k3_ratio"])
 def test_derivatives_are_finite_differences(name: str, kl: str) -> None:
-    objective = dataclasses.replace(PRESETS[name], kl=kl, kl_coef=0.3, clip_low=0.2, clip_high=0.2)
+    objective = dataclasses.replace(PRESETS[name].objective, kl=kl, kl_coef=0.3, clip_low=0.2, clip_high=0.2)
     new, old, reference = [0.5, 0.3, 0.42], [0.45, 0.35, 0.4], [0.4, 0.5, 0.3]
     advantages = [1.0, -2.0, 0.5]
     _, gradient = losses(objective, new, advantages, old=old, reference=reference)

@@ -17,9 +17,9 @@ from markscheme.compose import as_scorer
 from markscheme.generation import Completion, FinishReason
 from markscheme.grpo.advantage import outcome_advantages
 from markscheme.grpo.attention import attend_packed
-from markscheme.grpo.config import GRPOConfig
+from markscheme.grpo.config import PRESETS, GRPOConfig
 from markscheme.grpo.layout import pack_rows
-from markscheme.grpo.objective import PRESETS, Objective
+from markscheme.grpo.objective import Objective
 from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics
 from markscheme.grpo.training import train_grpo
 from markscheme.grpo.update import trained_of, update_policy
@@ -193,7 +193,7 @@ def test_the_gradient_of_the_entropy_written_plainly(tiny_model: PreTrainedModel
 def test_rows_and_chunks_cannot_change_the_gradient(
     tiny_model: PreTrainedModel, name: str, token_budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = dataclasses.replace(PRESETS[name], kl_coef=0.0)
+    objective = dataclasses.replace(PRESETS[name].objective, kl_coef=0.0)
     whole = gradient_of(tiny_model, GRPOConfig(max_grad_norm=1e9, token_budget=100_000, objective=objective))
     monkeypatch.setattr("markscheme.grpo.head.CHUNK_BYTES", 1)  # a token at a time
     config = GRPOConfig(max_grad_norm=1e9, token_budget=token_budget, objective=objective)

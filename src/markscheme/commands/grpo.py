@@ -37,6 +37,7 @@ def grpo(
     dev_split: str | None = None,
     dev_limit: int = 200,
     scorer: str = "math",
+    preset: str | None = None,
     config: Path | None = None,
     settings: Annotated[GRPOConfig | None, Parameter(name="*")] = None,
 ) -> None:
@@ -52,6 +53,8 @@ def grpo(
         The first so many dev problems only.
     scorer
         math, gsm8k or cmath, or the folder of a reward model.
+    preset
+        Settings of a paper: deepseekmath, dapo, dr-grpo, gspo, cispo or sapo; other options overrule it.
     config
         TOML file of options.
     """

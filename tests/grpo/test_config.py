@@ -1,0 +1,47 @@
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from markscheme.cli import run
+from markscheme.grpo.config import PRESETS, GRPOConfig, preset_options
+
+
+def test_there_are_few_settings() -> None:
+    config = GRPOConfig()
+    assert len(dataclasses.fields(config)) - 1 + len(dataclasses.fields(config.objective)) <= 40
+
+
+def test_a_preset_is_what_it_changes() -> None:
+    assert preset_options("deepseekmath") == {"objective": {"kl_coef": 0.04}}
+    assert preset_options("dr-grpo") == {"estimator": "no_std", "objective": {"average": "constant"}}
+
+
+COMMAND = "grpo --task generated --steps 1 --prompts-per-step 2 --group-size 2 --max-completion-tokens 4"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_runs_and_is_recorded(name: str, tmp_path: Path) -> None:
+    assert run([*COMMAND.split(), "--preset", name, "--out", str(tmp_path)]) == 0
+    recorded = (tmp_path / "config.toml").read_text()
+    for option, value in preset_options(name)["objective"].items():
+        shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+        assert re.search(rf"^{option} = {re.escape(shown)}$", recorded, re.MULTILINE)
+
+
+def test_the_command_line_overrules_a_file_and_that_a_preset(tmp_path: Path) -> None:
+    options = tmp_path / "options.toml"
+    options.write_text('[objective]\naverage = "completion"\nclip_low = 0.1\n')
+    command = f"{COMMAND} --preset dapo --config {options} --objective.clip-low 0.3 --out {tmp_path / 'run'}"
+    assert run(command.split()) == 0
+    recorded = (tmp_path / "run" / "config.toml").read_text()
+    assert 'average = "completion"' in recorded
+    assert "clip_low = 0.3" in recorded
+    assert "clip_high = 0.28" in recorded
+
+
+def test_an_unknown_preset_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*COMMAND.split(), "--preset", "dpao", "--out", "nowhere"]) == 2
+    assert "no preset 'dpao'; there are deepseekmath, dapo" in capsys.readouterr().err
+    assert not Path("nowhere").exists()
