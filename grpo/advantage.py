@@ -74,14 +74,16 @@ def process_advantages(
     """One advantage for each token of a group, from rewards at the ends of steps (process supervision).
 
     All step rewards of the group are brought to mean 0 and std 1 together, std with n - 1; a token's advantage is the
-    sum of those at or behind it (arXiv:2402.03300, section 4.1.3). Tokens behind the last step have 0.
+    sum of those at or behind it (arXiv:2402.03300, section 4.1.3). Tokens behind the last step have 0. A completion of
+    many steps weighs more in mean and std, and its sums are larger: so the paper has it.
 
     Args:
         steps_G: of each completion, (index of the last token of the step, reward) in order; None if it has no score.
         lengths_G: tokens of each completion.
 
     Raises:
-        ValueError: if a step ends outside of its completion, or before the one in front of it.
+        ValueError: if a step ends outside of its completion, or before the one in front of it; at the same token is
+            allowed.
     """
     known = [reward for steps in steps_G for _, reward in steps or ()]
     if len(set(known)) < 2:
@@ -90,12 +92,12 @@ def process_advantages(
     advantages_GT: list[list[float]] = []
     for steps, length in zip(steps_G, lengths_G, strict=True):
         ends = [end for end, _ in steps or ()]
-        if ends != sorted(set(ends)) or any(not 0 <= end < length for end in ends):
+        if ends != sorted(ends) or any(not 0 <= end < length for end in ends):
             raise ValueError(f"steps end at the tokens {ends} of {length}: they must rise and be inside")
         advantages_T = [0.0] * length
         rest, behind = 0.0, length
         for end, reward in reversed(steps or ()):
-            advantages_T[end + 1 : behind] = [rest] * (behind - end - 1)
+            advantages_T[end + 1 : behind] = [rest] * (behind - end - 1)  # none, if two steps end here
             rest, behind = rest + (reward - mean) / (std + STD_EPS), end + 1
         advantages_T[:behind] = [rest] * behind
         advantages_GT.append(advantages_T)

@@ -1,7 +1,7 @@
 """The settings of a GRPO run."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from markscheme.generation import Sampling
 from markscheme.grpo.advantage import Estimator
@@ -29,8 +29,11 @@ class GRPOConfig(OptimizerConfig):
     """Of AdamW: memory of the gradient's mean and of its square."""
     decay_share: float = 1.0
     """The learning rate falls linearly to 0 over this last share of the steps."""
+    supervision: Literal["outcome", "process"] = "outcome"
+    """outcome: a reward for each completion; process: one for each step that the scorer values (section 4.1.3 of
+    DeepSeekMath), and one for the whole where it values none."""
     estimator: Estimator = "grpo"
-    """How the rollouts of a problem are compared: see `advantage.outcome_advantages`."""
+    """How the rollouts of a problem are compared under outcome supervision: see `advantage.outcome_advantages`."""
     objective: Objective = field(default_factory=Objective)
     """What is maximised."""
     temperature: float = 1.0
@@ -62,6 +65,8 @@ class GRPOConfig(OptimizerConfig):
         )
         if self.mini_batches > self.prompts_per_step:
             raise ValueError(f"mini_batches must not be above prompts_per_step, got {self.mini_batches}")
+        if self.supervision == "process" and self.estimator != "grpo":
+            raise ValueError(f"process supervision has its own comparison: leave out estimator {self.estimator!r}")
         self.sampling()  # checks the rest
 
     def sampling(self) -> Sampling:

@@ -1,6 +1,7 @@
 """Rollouts: groups of completions of one problem, with their scores."""
 
 import statistics
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,31 @@ class Rollout:
     prompt_ids: tuple[int, ...]
     completion: Completion
     score: Score
+
+
+Decode = Callable[[Sequence[int]], str]
+"""Token ids to text, as completions are decoded."""
+
+
+def step_rewards(rollout: Rollout, decode: Decode) -> list[tuple[int, float]] | None:
+    """(index of the token at which it ends, value) of each step; None if the completion has no score.
+
+    A step that ends where the text ends, ends at the last token, which may be the end token. A completion without
+    steps is one step with its value.
+    """
+    ids, text, score = rollout.completion.ids, rollout.completion.text, rollout.score
+    if score.value is None:
+        return None
+    if not score.steps:
+        return [(len(ids) - 1, score.value)]
+    inside = len(text.rstrip())
+    found: list[tuple[int, float]] = []
+    for step in score.steps:
+        if step.end >= inside:
+            found.append((len(ids) - 1, step.value))
+        else:  # the first token with which the text reaches the step's end
+            found.append((bisect_left(range(len(ids)), step.end, key=lambda k: len(decode(ids[: k + 1]))), step.value))
+    return found
 
 
 class UnscoredError(RuntimeError):
@@ -58,10 +84,17 @@ def greedy_metrics(
     generator: Generator, scorer: Scorer, problems: Sequence[Problem], prompt_ids: PromptIds, sampling: Sampling
 ) -> dict[str, float]:
     """How the likeliest completions do on the dev problems."""
+    scores = greedy_scores(generator, scorer, problems, prompt_ids, sampling)
+    return {f"dev_{name}": value for name, value in score_metrics(scores).items()}
+
+
+def greedy_scores(
+    generator: Generator, scorer: Scorer, problems: Sequence[Problem], prompt_ids: PromptIds, sampling: Sampling
+) -> list[Score]:
+    """Of the likeliest completion of each problem."""
     greedy = Sampling(temperature=0.0, max_completion_tokens=sampling.max_completion_tokens, stop=sampling.stop)
     groups = sample_groups(generator, scorer, problems, prompt_ids, greedy, [[0]] * len(problems))
-    scores = [group[0].score for group in groups]
-    return {f"dev_{name}": value for name, value in score_metrics(scores).items()}
+    return [group[0].score for group in groups]
 
 
 def score_metrics(scores: Sequence[Score]) -> dict[str, float]:

@@ -16,17 +16,20 @@ from transformers import PreTrainedModel
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.generation import FinishReason, Generator, seed_of
-from markscheme.grpo.advantage import outcome_advantages
+from markscheme.grpo.advantage import Rewards, outcome_advantages, process_advantages
 from markscheme.grpo.attention import packing_for
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import (
+    Decode,
     PromptIds,
     Rollout,
     greedy_metrics,
+    greedy_scores,
     rollout_seeds,
     sample_groups,
     score_metrics,
+    step_rewards,
     stop_if_unscored,
 )
 from markscheme.grpo.update import update_policy
@@ -49,18 +52,23 @@ def train_grpo(
     config: GRPOConfig,
     log: RunLog,
     dev_problems: Sequence[Problem] = (),
+    decode: Decode | None = None,
     on_step: Callable[[int, Mapping[str, Any]], None] = lambda step, metrics: None,
 ) -> None:
     """Trains `policy` in place; goes on from the run folder's last checkpoint, bit by bit as if never interrupted.
 
     `generator` must be given the same weights as `policy`; it is told the new ones after every step.
-    `on_step` is told (steps done, the step's metrics).
+    `decode` turns token ids into text as the generator does; process supervision needs it. `on_step` is told (steps
+    done, the step's metrics).
 
     Raises:
+        ValueError: if process supervision is wanted without `decode`.
         GoldError: if a gold cannot be read.
         FloatingPointError: if the gradient is not finite.
         UnscoredError: if more than a fifth of a step's completions could not be scored.
     """
+    if config.supervision == "process" and decode is None:
+        raise ValueError("process supervision needs decode, which finds the tokens at which steps end")
     check_head(policy)
     packing = packing_for(policy)
     reference = copy.deepcopy(policy).eval().requires_grad_(False) if config.objective.kl_coef else None
@@ -81,14 +89,13 @@ def train_grpo(
         batch = [problems[i] for i in batch_indices(len(problems), config.prompts_per_step, step, config.seed)]
         seeds_PG = rollout_seeds(config.seed, step, batch, config.group_size)
         groups_PG = sample_groups(generator, scorer, batch, prompt_ids, sampling, seeds_PG)
-        advantages_PG = _advantages(groups_PG, config)
+        greedy_P = None
+        if config.estimator == "remax":
+            greedy_P = [one.value for one in greedy_scores(generator, scorer, batch, prompt_ids, sampling)]
+        advantages_PG = _advantages(groups_PG, config, decode, greedy_P)
         clock.append(time.process_time())
         metrics = _rollout_metrics(groups_PG, advantages_PG)
-        tokens_PG = [
-            [[advantage] * len(rollout.completion.ids) for rollout, advantage in zip(group, advantages, strict=True)]
-            for group, advantages in zip(groups_PG, advantages_PG, strict=True)
-        ]
-        metrics |= update_policy(policy, reference, optimizer, groups_PG, tokens_PG, config, step, packing)
+        metrics |= update_policy(policy, reference, optimizer, groups_PG, advantages_PG, config, step, packing)
         generator.load_weights(policy.state_dict().items())
         clock.append(time.process_time())
         done = step + 1
@@ -98,25 +105,37 @@ def train_grpo(
         seconds = [after - before for before, after in itertools.pairwise(clock)]
         log.write(done, metrics, dict(zip(("rollout_cpu_s", "update_cpu_s", "dev_cpu_s"), seconds, strict=True)))
         for group, advantages in zip(groups_PG[: config.logged_groups], advantages_PG, strict=False):
-            for rollout, advantage in zip(group, advantages, strict=True):
-                log.append("completions.jsonl", {"step": done, **_record(rollout, advantage)})
+            for rollout, of_tokens in zip(group, advantages, strict=True):
+                log.append("completions.jsonl", {"step": done, **_record(rollout, of_tokens)})
         if done % config.checkpoint_every == 0 or done == config.steps:
             save_checkpoint(checkpoints, done, policy, optimizer)
         on_step(done, metrics)
 
 
-def _advantages(groups_PG: Sequence[Sequence[Rollout]], config: GRPOConfig) -> list[list[float]]:
-    """One for each completion."""
-    return outcome_advantages(
-        [[rollout.score.value for rollout in group] for group in groups_PG],
-        config.estimator,
-        lengths_PG=[[len(rollout.completion.ids) for rollout in group] for group in groups_PG],
-    )
+Advantages = list[list[list[float]]]
+"""Of problems, of completions, of tokens."""
 
 
-def _rollout_metrics(
-    groups_PG: Sequence[Sequence[Rollout]], advantages_PG: Sequence[Sequence[float]]
-) -> dict[str, float]:
+def _advantages(
+    groups_PG: Sequence[Sequence[Rollout]], config: GRPOConfig, decode: Decode | None, greedy_P: Rewards | None
+) -> Advantages:
+    """One for each token of each completion."""
+    lengths_PG = [[len(rollout.completion.ids) for rollout in group] for group in groups_PG]
+    if config.supervision == "process":
+        assert decode is not None
+        return [
+            process_advantages([step_rewards(rollout, decode) for rollout in group], lengths)
+            for group, lengths in zip(groups_PG, lengths_PG, strict=True)
+        ]
+    rewards_PG = [[rollout.score.value for rollout in group] for group in groups_PG]
+    advantages_PG = outcome_advantages(rewards_PG, config.estimator, lengths_PG=lengths_PG, greedy_P=greedy_P)
+    return [
+        [[advantage] * length for advantage, length in zip(advantages, lengths, strict=True)]
+        for advantages, lengths in zip(advantages_PG, lengths_PG, strict=True)
+    ]
+
+
+def _rollout_metrics(groups_PG: Sequence[Sequence[Rollout]], advantages_PG: Advantages) -> dict[str, float]:
     """What the rollouts of a step say about learning; the first five are what to watch."""
     rollouts = [rollout for group in groups_PG for rollout in group]
     stop_if_unscored(groups_PG, UNSCORED_LIMIT)
@@ -126,15 +145,17 @@ def _rollout_metrics(
     return {
         **scored,
         "no_answer_share": sum(r.score.outcome is Outcome.NO_ANSWER for r in rollouts) / len(rollouts),
-        "zero_variance_share": sum(not any(group) for group in advantages_PG) / len(groups_PG),
+        "zero_variance_share": sum(not any(map(any, group)) for group in advantages_PG) / len(groups_PG),
         "completion_tokens": statistics.fmean(len(rollout.completion.ids) for rollout in rollouts),
         "truncated_share": sum(r.completion.finish_reason is FinishReason.LENGTH for r in rollouts) / len(rollouts),
-        "mean_abs_advantage": statistics.fmean(abs(advantage) for group in advantages_PG for advantage in group),
+        "mean_abs_advantage": statistics.fmean(
+            statistics.fmean(map(abs, advantages)) for group in advantages_PG for advantages in group
+        ),
     }
 
 
-def _record(rollout: Rollout, advantage: float) -> dict[str, Any]:
-    """A row of the completions table."""
+def _record(rollout: Rollout, advantages: Sequence[float]) -> dict[str, Any]:
+    """A row of the completions table; one number is the advantage of all tokens."""
     return {
         "problem": rollout.problem.id,
         "question": rollout.problem.question,
@@ -142,5 +163,5 @@ def _record(rollout: Rollout, advantage: float) -> dict[str, Any]:
         "completion": rollout.completion.text,
         "finish_reason": rollout.completion.finish_reason.value,
         "score": rollout.score.to_dict(),
-        "advantage": advantage,
+        "advantage": advantages[0] if len(set(advantages)) == 1 else advantages,
     }

@@ -117,7 +117,12 @@ def test_one_step_at_the_last_token_is_outcome_supervision(rewards: list[float],
     assert process_advantages(steps, [length] * len(rewards)) == expected
 
 
-@pytest.mark.parametrize("steps", [[(3, 1.0)], [(-1, 1.0)], [(2, 1.0), (1, 0.0)], [(1, 1.0), (1, 0.0)]])
+def test_two_steps_that_end_at_one_token_both_count() -> None:
+    # 1, 0, 0.5 as above: 1 - 1 for everybody up to token 1
+    assert process_advantages([[(1, 1.0), (1, 0.0)], [(0, 0.5)]], [3, 1]) == [[0.0, 0.0, 0.0], [0.0]]
+
+
+@pytest.mark.parametrize("steps", [[(3, 1.0)], [(-1, 1.0)], [(2, 1.0), (1, 0.0)]])
 def test_steps_outside_of_the_completion_are_refused(steps: list[tuple[int, float]]) -> None:
     with pytest.raises(ValueError, match="they must rise and be inside"):
         process_advantages([steps, [(0, 2.0)]], [3, 1])

@@ -2,12 +2,14 @@
 
 import dataclasses
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -15,18 +17,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.compose import as_scorer
 from markscheme.generation import Completion, FinishReason
-from markscheme.grpo.advantage import outcome_advantages
+from markscheme.grpo.advantage import Estimator, outcome_advantages
 from markscheme.grpo.attention import attend_packed
 from markscheme.grpo.config import PRESETS, GRPOConfig
 from markscheme.grpo.layout import pack_rows
 from markscheme.grpo.objective import Objective
-from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics
+from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics, step_rewards
 from markscheme.grpo.training import train_grpo
 from markscheme.grpo.update import trained_of, update_policy
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
 from markscheme.run_log import RunLog
-from markscheme.scoring import Outcome, Sample, Score
+from markscheme.scoring import Outcome, Sample, Score, Scorer, StepScore
 from markscheme.torch_engine import TorchEngine
 
 PROBLEMS = [
@@ -62,12 +64,13 @@ def train(
     train_grpo(
         model,
         TorchEngine(model, tokenizer),
-        as_scorer(reward),
+        reward if isinstance(reward, Scorer) else as_scorer(reward),
         PROBLEMS,
         lambda problem: form.prompt_ids(problem.question, tokenizer),
         config,
         log,
         PROBLEMS[:4],
+        lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)),
         on_step,
     )
     return log.read()
@@ -250,6 +253,81 @@ def test_it_learns(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     config = dataclasses.replace(CONFIG, steps=25, prompts_per_step=8)
     lines = train(tiny_model, tokenizer, tmp_path / "run", config)[1:]
     assert sum(line["reward"] for line in lines[-5:]) > 3 * sum(line["reward"] for line in lines[:5])
+
+
+class WordByWord:
+    """Values each word: the share of digits in it."""
+
+    name, version = "words", "1"
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        return [self._score(sample.completion) for sample in samples]
+
+    def _score(self, text: str) -> Score:
+        words = list(re.finditer(r"\S+", text))
+        steps = tuple(StepScore(end=word.end(), value=sum(map(str.isdigit, word[0])) / len(word[0])) for word in words)
+        return Score(value=sum(step.value for step in steps), outcome=Outcome.RATED, steps=steps)
+
+
+def test_process_supervision_learns(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, steps=25, prompts_per_step=8, supervision="process")
+    lines = train(tiny_model, tokenizer, tmp_path / "run", config, WordByWord())[1:]
+    assert sum(line["reward"] for line in lines[-5:]) > 3 * sum(line["reward"] for line in lines[:5])
+
+
+def test_process_supervision_without_steps_is_outcome_supervision(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    from markscheme.policy.make import make_model
+
+    runs = []
+    for supervision in ("outcome", "process"):
+        model = make_model(len(tokenizer), width=32, layers=2, seed=0)
+        config = dataclasses.replace(CONFIG, supervision=supervision)
+        runs.append(train(model, tokenizer, tmp_path / supervision, config))
+    assert runs[0] == runs[1]
+
+
+def test_process_supervision_needs_to_find_the_tokens(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, supervision="process")
+    log = RunLog(tmp_path, {})
+    engine = TorchEngine(tiny_model, tokenizer)
+    with pytest.raises(ValueError, match="process supervision needs decode"):
+        train_grpo(tiny_model, engine, as_scorer(digits), PROBLEMS, lambda problem: (1,), config, log)
+
+
+def test_where_steps_end_in_tokens() -> None:
+    def decode(ids: Sequence[int]) -> str:
+        return "".join({1: "so ", 2: "2", 3: " + 2", 4: " = 4", 5: "\n", 6: ""}[one] for one in ids)
+
+    ids = (1, 2, 3, 5, 4, 5, 6)  # "so 2 + 2\n = 4\n" and an end token
+    completion = Completion(text=decode(ids), ids=ids, logprobs=(0.0,) * 7, finish_reason=FinishReason.STOP)
+
+    def of(*steps: tuple[int, float], value: float | None = 1.0) -> list[tuple[int, float]] | None:
+        score = Score(
+            value=value,
+            outcome=Outcome.RATED if value is not None else Outcome.FAILED,
+            steps=tuple(StepScore(end=end, value=worth) for end, worth in steps),
+        )
+        return step_rewards(Rollout(problem=PROBLEMS[0], prompt_ids=(9,), completion=completion, score=score), decode)
+
+    assert of((4, 0.5)) == [(1, 0.5)]  # "so 2" ends with the second token
+    assert of((8, 0.5), (13, 0.2)) == [(2, 0.5), (6, 0.2)]  # what ends the text ends with the last token
+    assert of((6, 0.5)) == [(2, 0.5)]  # within " + 2": the token that brings it
+    assert of() == [(6, 1.0)]
+    assert of(value=None) is None
+
+
+@pytest.mark.parametrize("estimator", get_args(Estimator))
+def test_every_estimator_trains(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, estimator: Estimator
+) -> None:
+    config = dataclasses.replace(CONFIG, steps=2, estimator=estimator)
+    assert any(line.get("trained_completions") for line in train(tiny_model, tokenizer, tmp_path / "run", config))
 
 
 def test_the_kl_term_holds_the_policy_back(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:

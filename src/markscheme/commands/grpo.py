@@ -1,6 +1,6 @@
 """`markscheme grpo`: train a policy on the scores of any scorer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,6 +81,10 @@ def grpo(
     check_head(policy)
     check_room(room_of(policy), tokenizer, form, [*problems, *dev_problems], settings.max_completion_tokens)
     log = RunLog(out, record)
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
     try:
         with progress_bar(console, "steps", settings.steps) as bar:
             train_grpo(
@@ -92,6 +96,9 @@ def grpo(
                 settings,
                 log,
                 dev_problems,
+                lambda ids: str(
+                    tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                ),
                 on_step=lambda done, metrics: bar.update(done, step_note(metrics)),
             )
     except UnscoredError as error:
