@@ -129,7 +129,8 @@ def surrogate_gain(objective: Objective, logprobs_M: Tensor, tokens: Tokens) -> 
     if objective.surrogate == "cispo":
         gain_M = ratio_M.detach().clamp(low, high) * advantages_M * logprobs_M
     elif objective.surrogate == "sapo":
-        temperature_M = torch.where(advantages_M > 0, objective.gate_positive, objective.gate_negative)
+        gates = advantages_M.new_tensor(objective.gate_positive), advantages_M.new_tensor(objective.gate_negative)
+        temperature_M = torch.where(advantages_M > 0, *gates)
         gain_M = 4 / temperature_M * torch.sigmoid(temperature_M * (ratio_M - 1)) * advantages_M
     else:
         unclipped_M = ratio_M.clamp(max=objective.ratio_cap) if objective.ratio_cap else ratio_M
