@@ -23,6 +23,9 @@ class GRPOConfig(OptimizerConfig):
     """Passes over one batch of rollouts (mu in Algorithm 1)."""
     mini_batches: int = 1
     """Optimizer steps in a pass, each on its share of the problems."""
+    refill_rounds: int = 0
+    """Further batches that may be drawn in a step to replace groups whose rewards are all equal (dynamic sampling,
+    DAPO); the rewards that are logged are those of the first."""
     learning_rate: float = 1e-6
     """Of AdamW, at its peak."""
     betas: tuple[float, float] = (0.9, 0.95)
@@ -61,7 +64,7 @@ class GRPOConfig(OptimizerConfig):
         check_settings(
             self,
             positive=("steps", "prompts_per_step", "updates_per_batch", "mini_batches", "dev_every"),
-            not_negative=("logged_groups",),
+            not_negative=("logged_groups", "refill_rounds"),
         )
         if self.mini_batches > self.prompts_per_step:
             raise ValueError(f"mini_batches must not be above prompts_per_step, got {self.mini_batches}")
@@ -76,14 +79,15 @@ class GRPOConfig(OptimizerConfig):
 
 PRESETS = {
     "deepseekmath": GRPOConfig(objective=Objective(kl_coef=0.04)),
-    "dapo": GRPOConfig(objective=Objective(clip_high=0.28, average="token"), drop_truncated=True),
+    "dapo": GRPOConfig(objective=Objective(clip_high=0.28, average="token"), drop_truncated=True, refill_rounds=3),
     "dr-grpo": GRPOConfig(objective=Objective(average="constant"), estimator="no_std"),
     "gspo": GRPOConfig(objective=Objective(sequence_ratio=True, clip_low=3e-4, clip_high=4e-4)),
     "cispo": GRPOConfig(objective=Objective(surrogate="cispo", clip_low=1.0, clip_high=4.0, average="token")),
     "sapo": GRPOConfig(objective=Objective(surrogate="sapo")),
 }
 """Objective and estimator of the papers: arXiv 2402.03300, 2503.14476, 2503.20783, 2507.18071, 2506.13585, 2511.20347.
-Sizes and learning rates stay the default's; of DAPO, dynamic sampling and overlong shaping are not in it yet."""
+Sizes and learning rates stay the default's; overlong shaping, which is a part of DAPO's reward, is
+`verifiers.LengthPenalty`."""
 
 
 def preset_options(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Shapes: P problems a step, G completions a problem, M completion tokens of a mic
 """
 
 import copy
+import functools
 import itertools
 import statistics
 import time
@@ -79,6 +80,19 @@ def train_grpo(
     generator.load_weights(policy.state_dict().items())
     policy.train()
     sampling = config.sampling()
+
+    def draw(step: int, again: int) -> tuple[list[list[Rollout]], Advantages]:
+        """The rollouts of a step, or of its round of refilling: other problems, or the same with other seeds."""
+        seed = seed_of("refill", config.seed, again) if again else config.seed
+        batch = [problems[i] for i in batch_indices(len(problems), config.prompts_per_step, step, seed)]
+        seeds_PG = rollout_seeds(seed, step, batch, config.group_size)
+        groups_PG = sample_groups(generator, scorer, batch, prompt_ids, sampling, seeds_PG)
+        greedy_P = None
+        if config.estimator == "remax":
+            greedy_P = [one.value for one in greedy_scores(generator, scorer, batch, prompt_ids, sampling)]
+        stop_if_unscored(groups_PG, UNSCORED_LIMIT)
+        return groups_PG, _advantages(groups_PG, config, decode, greedy_P)
+
     if dev_problems and not log.read():
         start = time.process_time()
         before = greedy_metrics(generator, scorer, dev_problems, prompt_ids, sampling)
@@ -86,16 +100,14 @@ def train_grpo(
     for step in range(first_step, config.steps):
         clock = [time.process_time()]
         torch.manual_seed(seed_of("dropout", config.seed, step))
-        batch = [problems[i] for i in batch_indices(len(problems), config.prompts_per_step, step, config.seed)]
-        seeds_PG = rollout_seeds(config.seed, step, batch, config.group_size)
-        groups_PG = sample_groups(generator, scorer, batch, prompt_ids, sampling, seeds_PG)
-        greedy_P = None
-        if config.estimator == "remax":
-            greedy_P = [one.value for one in greedy_scores(generator, scorer, batch, prompt_ids, sampling)]
-        advantages_PG = _advantages(groups_PG, config, decode, greedy_P)
-        clock.append(time.process_time())
+        groups_PG, advantages_PG = draw(step, 0)
         metrics = _rollout_metrics(groups_PG, advantages_PG)
-        metrics |= update_policy(policy, reference, optimizer, groups_PG, advantages_PG, config, step, packing)
+        trained = groups_PG, advantages_PG
+        if config.refill_rounds:
+            trained = _refilled(groups_PG, advantages_PG, functools.partial(draw, step), config)
+            metrics["refilled_groups"] = float(len(trained[0]) - sum(any(map(any, group)) for group in advantages_PG))
+        clock.append(time.process_time())
+        metrics |= update_policy(policy, reference, optimizer, *trained, config, step, packing)
         generator.load_weights(policy.state_dict().items())
         clock.append(time.process_time())
         done = step + 1
@@ -114,6 +126,25 @@ def train_grpo(
 
 Advantages = list[list[list[float]]]
 """Of problems, of completions, of tokens."""
+
+
+def _refilled(
+    groups_PG: list[list[Rollout]],
+    advantages_PG: Advantages,
+    draw: Callable[[int], tuple[list[list[Rollout]], Advantages]],
+    config: GRPOConfig,
+) -> tuple[list[list[Rollout]], Advantages]:
+    """The groups from which something is to be learned, with more drawn until there are as many as a step should have.
+
+    All groups of a round are drawn before one is left out, so that short rollouts are not favoured.
+    """
+    kept = [pair for pair in zip(groups_PG, advantages_PG, strict=True) if any(map(any, pair[1]))]
+    for again in range(1, config.refill_rounds + 1):
+        if len(kept) >= config.prompts_per_step:
+            break
+        kept += [pair for pair in zip(*draw(again), strict=True) if any(map(any, pair[1]))]
+    kept = kept[: config.prompts_per_step]
+    return [group for group, _ in kept], [advantages for _, advantages in kept]
 
 
 def _advantages(
@@ -138,7 +169,6 @@ def _advantages(
 def _rollout_metrics(groups_PG: Sequence[Sequence[Rollout]], advantages_PG: Advantages) -> dict[str, float]:
     """What the rollouts of a step say about learning; the first five are what to watch."""
     rollouts = [rollout for group in groups_PG for rollout in group]
-    stop_if_unscored(groups_PG, UNSCORED_LIMIT)
     scored = score_metrics([rollout.score for rollout in rollouts])
     if scored["unscored_share"] > UNSCORED_WARNING:
         warnings.warn(f"{scored['unscored_share']:.1%} of the completions could not be scored", stacklevel=2)

@@ -175,6 +175,23 @@ def test_the_gradient_of_the_token_mean_with_a_divergence_written_plainly(tokeni
     assert_equal_gradients(gradient_of(model, config, reference), expected)
 
 
+def test_the_divergence_in_the_reward_written_plainly(tokenizer: PreTrainedTokenizerBase) -> None:
+    from markscheme.policy.make import make_model
+
+    model, reference = (make_model(len(tokenizer), width=32, layers=2, seed=seed) for seed in (0, 1))
+    total = torch.zeros(())
+    for one, advantage, scored in SCORED:
+        with torch.no_grad():  # the sampler says 0 for each token, so k1 is minus the reference's log-probability
+            charged = -plain_logprobs(reference, one)
+            to_go = torch.stack([charged[t:].sum() for t in range(len(charged))])
+        total = total - ((advantage - 0.3 * to_go) * plain_logprobs(model, one)).mean() / scored / len(GROUPS)
+    expected = plain_gradient(model, total)
+    attend_packed(reference)
+    objective = Objective(kl="k1_reward", kl_coef=0.3)
+    config = GRPOConfig(max_grad_norm=1e9, token_budget=8, objective=objective)
+    assert_equal_gradients(gradient_of(model, config, reference), expected)
+
+
 def test_the_gradient_of_the_entropy_written_plainly(tiny_model: PreTrainedModel) -> None:
     total = torch.zeros(())
     for one, advantage, scored in SCORED:
@@ -322,6 +339,22 @@ def test_where_steps_end_in_tokens() -> None:
     assert of(value=None) is None
 
 
+def test_groups_without_variance_are_replaced(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    def rare(sample: Sample) -> float:
+        """Nothing is to be learned about four problems of five."""
+        return digits(sample) if int((sample.id or "p0")[1:]) % 5 == 0 else 0.0
+
+    config = dataclasses.replace(CONFIG, steps=4, prompts_per_step=4, max_completion_tokens=16, dev_every=100)
+    without = train(tiny_model, tokenizer, tmp_path / "without", config, rare)[1:]
+    refilled = dataclasses.replace(config, refill_rounds=6)
+    lines = train(tiny_model, tokenizer, tmp_path / "refilled", refilled, rare)[1:]
+    assert sum(line["refilled_groups"] for line in lines) > 0
+    assert sum(line["trained_completions"] for line in lines) > 2 * sum(line["trained_completions"] for line in without)
+    assert all(line["trained_completions"] <= 4 * 4 for line in lines)
+
+
 @pytest.mark.parametrize("estimator", get_args(Estimator))
 def test_every_estimator_trains(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, estimator: Estimator
@@ -368,7 +401,9 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
     from markscheme.policy.make import make_model
 
     undisturbed = make_model(len(tokenizer), width=32, layers=2, seed=0)
-    config = dataclasses.replace(CONFIG, objective=Objective(kl_coef=0.01), updates_per_batch=2, mini_batches=2)
+    config = dataclasses.replace(
+        CONFIG, objective=Objective(kl_coef=0.01), updates_per_batch=2, mini_batches=2, refill_rounds=2
+    )
     train(undisturbed, tokenizer, tmp_path / "a", config)
 
     def stop(step: int, metrics: object) -> None:
