@@ -4,6 +4,7 @@ Shapes: P problems, G completions of each, M predicted tokens of a micro-batch.
 """
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,14 @@ from markscheme.grpo.objective import Objective, Tokens, divergence, mean_by_com
 from markscheme.grpo.pack import MicroBatch, TokenSequence
 from markscheme.grpo.rollout import Rollout
 from markscheme.optimizer import take_step
+
+MISMATCH_WARNING = 0.05
+MISMATCH_LIMIT = 0.2
+"""Mean difference of log-probabilities between policy and sampler, a token. Rounding in bfloat16 makes about 0.01."""
+
+
+class MismatchError(RuntimeError):
+    """The completions are not the policy's own: the sampler drew from something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +96,11 @@ def update_policy(
         advantages_PG: of each completion, one advantage for each token.
         step: of the run, which sets the learning rate.
         packing: how the policy (and the reference) takes micro-batches, see `attention.packing_for`.
+
+    Raises:
+        MismatchError: if the policy finds the completions much likelier or less likely than their sampler said. Nothing
+            has moved then.
+        FloatingPointError: if the gradient is not finite.
     """
     parts = [
         trained_of(groups_PG[first:last], advantages_PG[first:last], config)
@@ -98,9 +112,22 @@ def update_policy(
     batches = [_Batch(policy, reference, part, config, packing, on_policy=on_policy) for part in parts if part]
     for _ in range(config.updates_per_batch):
         for batch in batches:
-            metrics |= batch.backward()
+            seen = batch.backward()
+            if "sampler_mismatch" not in metrics:  # later the policy has moved
+                _check_mismatch(metrics.setdefault("sampler_mismatch", seen["sampler_mismatch"]))
+            metrics |= {name: value for name, value in seen.items() if name != "sampler_mismatch"}
             metrics |= take_step(policy, optimizer, config, step, config.steps)
     return metrics
+
+
+def _check_mismatch(mismatch: float) -> None:
+    if mismatch > MISMATCH_LIMIT:
+        raise MismatchError(
+            f"the sampler's log-probabilities are off by {mismatch:.3g} a token on average: it may hold other weights, "
+            "or draw at another temperature or from a part of the vocabulary"
+        )
+    if mismatch > MISMATCH_WARNING:
+        warnings.warn(f"the sampler's log-probabilities are off by {mismatch:.3g} a token on average", stacklevel=3)
 
 
 def _boundaries(count: int, parts: int) -> list[int]:
@@ -227,7 +254,7 @@ class _RowData:
             "ratio": ratio_M.sum(),
             "clipped_low_share": ((ratio_M < 1 - objective.clip_low) & (tokens.advantages_M < 0)).sum(),
             "clipped_high_share": ((ratio_M > 1 + objective.clip_high) & (tokens.advantages_M > 0)).sum(),
-            "sampler_mismatch": (tokens.old_logprobs_M - self.sampler_logprobs_M).abs().sum(),
+            "sampler_mismatch": (logprobs_M - self.sampler_logprobs_M).abs().sum(),
         }
         if reference_M is not None:
             found["kl"] = divergence("k3", logprobs_M, reference_M, tokens.old_logprobs_M).sum()

@@ -1,6 +1,7 @@
 """The loop: its gradient against a plain one, its bookkeeping, and that it goes on bit by bit."""
 
 import dataclasses
+import math
 import random
 import re
 import signal
@@ -9,7 +10,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -24,12 +26,12 @@ from markscheme.grpo.layout import pack_rows
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics, step_rewards
 from markscheme.grpo.training import train_grpo
-from markscheme.grpo.update import trained_of, update_policy
+from markscheme.grpo.update import MismatchError, trained_of, update_policy
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
 from markscheme.run_log import RunLog
 from markscheme.scoring import Outcome, Sample, Score, Scorer, StepScore
-from markscheme.torch_engine import TorchEngine
+from markscheme.torch_engine import TorchEngine, _Writer
 
 PROBLEMS = [
     Problem(id=f"p{i}", question=f"Mia has {i} eggs. How many eggs?", gold=str(i), source="test", split="train")
@@ -95,6 +97,8 @@ GROUPS = [
 ]
 
 
+ANY_SAMPLER = patch.multiple("markscheme.grpo.update", MISMATCH_WARNING=math.inf, MISMATCH_LIMIT=math.inf)
+"""The log-probabilities of these rollouts are made up."""
 ADVANTAGES = outcome_advantages([[r.score.value for r in group] for group in GROUPS])
 
 
@@ -113,7 +117,8 @@ def gradient_of(model: PreTrainedModel, config: GRPOConfig, reference: PreTraine
         for advantages, group in zip(ADVANTAGES, GROUPS, strict=True)
     ]
     still = dataclasses.replace(config, learning_rate=1e-30)  # the weights must not move
-    update_policy(model, reference, optimizer, GROUPS, advantages, still, 0, pack_rows)
+    with ANY_SAMPLER:
+        update_policy(model, reference, optimizer, GROUPS, advantages, still, 0, pack_rows)
     return caught[0]
 
 
@@ -250,7 +255,8 @@ def test_every_problem_is_in_one_mini_batch(tiny_model: PreTrainedModel) -> None
     advantages = [[[a] * len(r.completion.ids) for a, r in zip(*pair, strict=True)]
                   for pair in zip(ADVANTAGES, GROUPS, strict=True)]  # fmt: skip
     config = GRPOConfig(mini_batches=3, updates_per_batch=2, prompts_per_step=3)
-    metrics = update_policy(tiny_model, None, optimizer, GROUPS, advantages, config, 0, pack_rows)
+    with ANY_SAMPLER:
+        metrics = update_policy(tiny_model, None, optimizer, GROUPS, advantages, config, 0, pack_rows)
     assert len(seen) == 4  # the group without variance has no step
     assert metrics["trained_completions"] == 5
 
@@ -264,6 +270,34 @@ def test_an_on_policy_step_has_ratio_one(
         assert line["clipped_low_share"] == line["clipped_high_share"] == 0
         assert line["ratio"] == pytest.approx(1)
         assert line["sampler_mismatch"] < 1e-5
+
+
+@pytest.mark.parametrize(("shift", "problem"), [(0.1, None), (0.5, MismatchError)])
+def test_a_sampler_with_other_weights_is_noticed(
+    tiny_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shift: float,
+    problem: type[Exception] | None,
+) -> None:
+    completion = _Writer.completion
+
+    def shifted(self: _Writer, *arguments: Any) -> Completion:
+        found = completion(self, *arguments)
+        return dataclasses.replace(found, logprobs=tuple(logprob - shift for logprob in found.logprobs))
+
+    monkeypatch.setattr(_Writer, "completion", shifted)
+    before = {name: weight.clone() for name, weight in tiny_model.state_dict().items()}
+    config = dataclasses.replace(CONFIG, steps=1, prompts_per_step=8, mini_batches=2)
+    if problem is None:
+        with pytest.warns(UserWarning, match=r"off by 0\.1 a token on average"):
+            lines = train(tiny_model, tokenizer, tmp_path / "run", config)
+        assert lines[-1]["sampler_mismatch"] == pytest.approx(shift, rel=1e-3)
+        return
+    with pytest.raises(problem, match=r"off by 0\.5 a token on average: it may hold other weights"):
+        train(tiny_model, tokenizer, tmp_path / "run", config)
+    assert all(torch.equal(weight, before[name]) for name, weight in tiny_model.state_dict().items())
 
 
 def test_it_learns(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:

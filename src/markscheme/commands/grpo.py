@@ -23,6 +23,7 @@ from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import UnscoredError
 from markscheme.grpo.training import train_grpo
+from markscheme.grpo.update import MismatchError
 from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.progress import progress_bar
 from markscheme.run_log import RunLog
@@ -103,6 +104,8 @@ def grpo(
             )
     except UnscoredError as error:
         raise InputError(f"stopped, since the reward cannot be trusted: {error}") from error
+    except MismatchError as error:
+        raise InputError(f"stopped, since the rollouts cannot be trusted: {error}") from error
     save_policy(policy, tokenizer, out / "policy")
     say(f"in {out}: policy, metrics.jsonl, completions.jsonl")
 
