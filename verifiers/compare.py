@@ -19,7 +19,7 @@ from markscheme.verifiers.conventions import Conventions
 from markscheme.verifiers.equality import Judge
 from markscheme.verifiers.evaluate import OverLimitError, symbols_of
 from markscheme.verifiers.families import equal_families
-from markscheme.verifiers.limits import MAX_ANSWER_CHARS
+from markscheme.verifiers.limits import MAX_ANSWER_CHARS, MAX_NUMBER_CHARS
 from markscheme.verifiers.magnitude import is_beyond
 from markscheme.verifiers.numeric_answers import only_number
 from markscheme.verifiers.parameters import with_common_names
@@ -42,7 +42,7 @@ _PLAIN_SENTENCE = compiled_later(r"(?:\\text\{)?[a-zA-Z ,']*[$]?[0-9][0-9,.]*[$]
 _COMMAND = compiled_later(r"\\[a-zA-Z]+")
 _FIRST_WORD = compiled_later(r"([a-z]+)[,.;:!]")
 _DECIMAL_COMMA = compiled_later(r"(-?[0-9]+),([0-9]+)")
-_LONG_NUMERAL = compiled_later(r"-?[1-9][0-9]{999,}")
+_LONG_NUMERAL = compiled_later(rf"-?[1-9][0-9]{{{MAX_NUMBER_CHARS},}}")
 _CONVERT = compiled_later(
     r"\b(?:write|express|convert|simplify|reduce|rewrite|change|(?:prime )?factor)", re.IGNORECASE
 )
@@ -177,16 +177,20 @@ def _compare_unread(a: Reading, g: Reading, conventions: Conventions) -> Compari
     spelled = spelling(a.text)
     if spelled and spelled == spelling(g.text):
         return _SAME_TEXT
-    if a.too_large and g.number is not None and _LONG_NUMERAL.fullmatch(a.text):
+    if (
+        a.too_large
+        and g.number is not None
+        and abs(g.number) < 10**MAX_NUMBER_CHARS
+        and _LONG_NUMERAL.fullmatch(a.text)
+    ):
         return Comparison(False, "number", "the answer is longer than any number that is read, and the gold is not")
     if a.many_items and isinstance(g.node, _SINGLE):
         return Comparison(False, "items", a.problem)
     if a.too_large or g.too_large:
         return Comparison(None, "limit", a.problem or g.problem)
     if g.node is not None and a.node is None:
-        if conventions.evaluated and a.out_of_scope and is_plain_number(g.node):
-            return Comparison(False, "form", f"{a.problem} is left to be worked out")
-        if conventions.evaluated and a.problem in _OPERATIONS and not symbols_of(g.node):
+        is_operation = a.problem in _OPERATIONS and not symbols_of(g.node)
+        if conventions.evaluated and a.out_of_scope and (is_plain_number(g.node) or is_operation):
             return Comparison(False, "form", f"{a.problem} is left to be worked out")
         if a.out_of_scope and not _is_sentence(a):
             return OPEN

@@ -92,8 +92,6 @@ def _steps(value: Node, name: str, *, first: int, by: int) -> _Progression | Non
 def _line(node: Node, parameters: tuple[tuple[str, str], ...]) -> list[_Progression] | None:
     """(3 + 5t, 1 - 2t): a progression for each coordinate; one that does not change has the period 0."""
     point = named_value(node)[1]
-    if isinstance(point, Items) and point.brackets == "":
-        point = Items("()", [named_value(item)[1] for item in point.items])  # bare() has taken (x, y) = (1, 2) apart
     if len(parameters) != 1 or parameters[0][1] != "Z" or not isinstance(point, Items) or point.brackets != "()":
         return None
     coordinates = [_steps(value, parameters[0][0], first=0, by=1) for value in point.items]

@@ -38,9 +38,9 @@ def number_of_words(text: str) -> int | None:
         return None
     total, current = 0, 0
     for position, word in enumerate(words):
-        if word in _SMALL:
+        if word in _SMALL and (current % 100 == 0 or (_SMALL[word] < 10 and current % 100 in _TENS.values())):
             current += _SMALL[word]
-        elif word in _TENS:
+        elif word in _TENS and current % 100 == 0:
             current += _TENS[word]
         elif word == "hundred" and position:
             current *= 100

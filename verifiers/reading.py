@@ -216,7 +216,7 @@ def _read_more(text: str) -> Reading:
 def _labelled_parts(text: str) -> list[str]:
     """The answers to (a), (b), ... in this order; none unless there are two of them or more."""
     first, *rest = _LABEL.split(text)
-    labels, parts = rest[::2], [part.strip(" ,;.\\n") for part in rest[1::2]]
+    labels, parts = rest[::2], [part.strip(" ,;.\n") for part in rest[1::2]]
     is_whole = not first.strip() and len(labels) > 1 and "".join(labels) == "abcdefgh"[: len(labels)]
     return parts if is_whole and all(parts) else []
 

@@ -11,6 +11,7 @@ SAME = [
     (r"\frac{k\pi}{2}", r"k\pi, \frac{\pi}{2} + k\pi", "one family in two halves"),
     (r"(-1)^k\frac{\pi}{6} + k\pi", r"\frac{\pi}{6} + 2k\pi, \frac{5\pi}{6} + 2k\pi", "even and odd"),
     (r"3k, 3k + 1, 3k + 2", "k", "all residues are all integers"),
+    ("2k, 2k + 3", "2k + 3, 2k", "a union has no order"),
     ("(3 + 5k, 1 - 2k)", "(5k - 2, 3 - 2k)", "points on a line, counted from another"),
     ("(4, 1 - 2k)", "(4, 2k + 7)", "one coordinate stays, the other direction"),
 ]

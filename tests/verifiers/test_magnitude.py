@@ -4,6 +4,8 @@ from fractions import Fraction
 
 import pytest
 
+from markscheme.scoring import Outcome, Sample
+from markscheme.verifiers import MathVerifier
 from markscheme.verifiers.limits import MAX_BITS
 from markscheme.verifiers.magnitude import is_beyond
 from markscheme.verifiers.reading import read
@@ -31,3 +33,10 @@ def test_what_is_larger_than_any_gold(text: str, beyond: bool, reason: str) -> N
     assert node is not None
     assert is_beyond(node, Fraction(7)) is beyond, reason
     assert not is_beyond(node, Fraction(2**MAX_BITS)), "a gold that is as large may be it"
+
+
+@pytest.mark.parametrize(("gold", "outcome"), [("2^{4000}", Outcome.UNDECIDED), ("16", Outcome.INCORRECT)])
+def test_a_numeral_too_long_to_be_read_is_wrong_only_beside_a_shorter_gold(gold: str, outcome: Outcome) -> None:
+    completion = rf"\boxed{{{2**4000}}}"
+    (score,) = MathVerifier().score([Sample(prompt="", completion=completion, gold=gold, id="long")])
+    assert score.outcome is outcome
