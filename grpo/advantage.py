@@ -1,7 +1,8 @@
 """Advantages: how much better a completion, or a token of it, is than its group. Rewards are never overwritten.
 
-A reward of None ("could not tell") stays out of every mean and spread, and its advantage is 0. So is everybody's where
-the known rewards of a group are all equal, exactly, or fewer than two are known: nothing is to be learned there.
+A reward of None ("could not tell") stays out of every mean and spread, and its advantage is 0; the loss leaves it out.
+Where rewards are compared within their group, and those that are known are all equal, exactly, or fewer than two, all
+advantages are 0: nothing is to be learned there.
 
 Shapes: P problems, G completions of each, T tokens of a completion.
 """

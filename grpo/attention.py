@@ -24,7 +24,7 @@ from markscheme.grpo.pack import MicroBatch, TokenSequence, pack
 
 NAME = "markscheme_packed"
 MAX_DIFFERENCE = 2e-2
-"""Rounding in bfloat16 stays below it, another mask does not."""
+"""Five units of bfloat16's last place, 2^-8."""
 CHECKED_TOKENS = 64
 Packing = Callable[[Sequence[TokenSequence], int], Sequence[PackedRow | MicroBatch]]
 

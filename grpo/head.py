@@ -21,9 +21,8 @@ MAX_HEAD_DIFFERENCE = 1e-3  # far above rounding, far below a scaled or capped l
 CHUNK_BYTES = 1 << 25
 """Of float32 logits at once."""
 
-Coefficients = Callable[[slice, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
-"""(rows, their log-probabilities, their entropies) -> derivatives of the loss by both; that by the entropies may be
-None."""
+Coefficients = Callable[[slice, Tensor], Tensor]
+"""(rows, their log-probabilities) -> derivatives of the loss by them."""
 
 
 def hidden_states(model: PreTrainedModel, batch: MicroBatch | PackedRow) -> Tensor:
@@ -72,9 +71,8 @@ def score_and_backward(
     head: nn.Linear,
     targets_M: Tensor,
     temperature: float,
-    coefficients: Coefficients,
-    *,
-    entropy: bool = False,
+    by_logprob: Coefficients,
+    by_entropy_M: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities (and entropies), and all gradients of a loss that is a function of them.
 
@@ -82,31 +80,33 @@ def score_and_backward(
     gradient of the logits, c (onehot - softmax). Tokens whose coefficient is 0 take no part in the two products for
     the gradient. The head's weight gets its gradient here, the trunk by one backward pass at the end.
 
+    Args:
+        by_entropy_M: derivatives of the loss by the entropies of the tokens' distributions, if they are in it.
+
     Returns:
-        [M] log-probabilities and, if asked for, [M] entropies, both float32.
+        [M] log-probabilities and, if they are in the loss, [M] entropies, both float32.
     """
     targets_M = targets_M.to(hidden_MH.device)
     logprobs_M = torch.empty(len(targets_M), device=hidden_MH.device)
-    entropy_M = torch.empty_like(logprobs_M) if entropy else None
+    entropy_M = None if by_entropy_M is None else torch.empty_like(logprobs_M)
     gradient_MH = torch.zeros_like(hidden_MH)
     for rows in _chunks(len(targets_M), head):
         logits_KV = head(hidden_MH[rows]).float().div_(temperature)
         logits_KV -= logits_KV.logsumexp(-1, keepdim=True)  # now log-probabilities of the whole vocabulary
         logprobs_M[rows] = logits_KV.gather(-1, targets_M[rows, None])[:, 0]
-        entropy_K = None
-        if entropy_M is not None:
-            entropy_K = entropy_M[rows] = -(logits_KV.exp() * logits_KV).sum(-1)
-        by_logprob_K, by_entropy_K = coefficients(rows, logprobs_M[rows], entropy_K)
-        moved = by_logprob_K != 0 if by_entropy_K is None else (by_logprob_K != 0) | (by_entropy_K != 0)
+        by_logprob_K = by_logprob(rows, logprobs_M[rows])
+        moved = by_logprob_K != 0
+        if entropy_M is not None and by_entropy_M is not None:
+            entropy_M[rows] = -(logits_KV.exp() * logits_KV).sum(-1)
+            moved |= by_entropy_M[rows] != 0
         places = rows.start + moved.nonzero()[:, 0]
         if not len(places):
             continue
         if len(places) < len(logits_KV):
             logits_KV, by_logprob_K = logits_KV[moved], by_logprob_K[moved]
         gradient_KV = _gradient_of_logits(logits_KV, targets_M[places], by_logprob_K)
-        if by_entropy_K is not None and entropy_K is not None:  # dH / dlogits = -p (log p + H)
-            by_entropy_K, entropy_K = by_entropy_K[moved, None], entropy_K[moved, None]
-            gradient_KV -= by_entropy_K * logits_KV.exp() * (logits_KV + entropy_K)
+        if entropy_M is not None and by_entropy_M is not None:  # dH / dlogits = -p (log p + H)
+            gradient_KV -= by_entropy_M[places, None] * logits_KV.exp() * (logits_KV + entropy_M[places, None])
         gradient_KV = gradient_KV.div_(temperature).to(hidden_MH.dtype)
         gradient_MH[places] = gradient_KV @ head.weight
         _add_product(head.weight, gradient_KV.T, hidden_MH[places])

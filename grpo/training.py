@@ -1,4 +1,4 @@
-"""Group relative policy optimisation: Algorithm 1 of DeepSeekMath (arXiv:2402.03300), outcome supervision.
+"""Group relative policy optimisation: Algorithm 1 of DeepSeekMath (arXiv:2402.03300), outcome or process supervision.
 
 Shapes: P problems a step, G completions a problem, M completion tokens of a micro-batch.
 """
@@ -42,6 +42,8 @@ from markscheme.scoring import Outcome, Scorer
 
 UNSCORED_WARNING = 0.01
 UNSCORED_LIMIT = 0.2
+Advantages = list[list[list[float]]]
+"""Of problems, of completions, of tokens."""
 
 
 def train_grpo(
@@ -67,6 +69,7 @@ def train_grpo(
         GoldError: if a gold cannot be read.
         FloatingPointError: if the gradient is not finite.
         UnscoredError: if more than a fifth of a step's completions could not be scored.
+        MismatchError: if the generator does not seem to hold the policy's weights.
     """
     if config.supervision == "process" and decode is None:
         raise ValueError("process supervision needs decode, which finds the tokens at which steps end")
@@ -122,10 +125,6 @@ def train_grpo(
         if done % config.checkpoint_every == 0 or done == config.steps:
             save_checkpoint(checkpoints, done, policy, optimizer)
         on_step(done, metrics)
-
-
-Advantages = list[list[list[float]]]
-"""Of problems, of completions, of tokens."""
 
 
 def _refilled(

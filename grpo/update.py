@@ -25,7 +25,7 @@ from markscheme.optimizer import take_step
 
 MISMATCH_WARNING = 0.05
 MISMATCH_LIMIT = 0.2
-"""Mean difference of log-probabilities between policy and sampler, a token. Rounding in bfloat16 makes about 0.01."""
+"""Mean difference of log-probabilities between policy and sampler, a token."""
 
 
 class MismatchError(RuntimeError):
@@ -148,13 +148,15 @@ class _Batch:
         *,
         on_policy: bool,
     ) -> None:
-        self.policy, self.reference, self.config = policy, reference, config
+        self.policy, self.config = policy, config
+        in_reward = config.objective.kl == "k1_reward"
+        self.reference = None if in_reward else reference
         self.rows = packing([one.sequence for one in trained], config.token_budget)
         self.data = [_RowData(row, [trained[index] for index in row.sequences], policy.device) for row in self.rows]
         if not on_policy:
             for data in self.data:
                 data.old_logprobs_M = data.sampler_logprobs_M
-        if reference is not None and config.objective.kl == "k1_reward":
+        if reference is not None and in_reward:
             for row, data in zip(self.rows, self.data, strict=True):
                 _charge_divergence(data, self._logprobs(reference, row), config.objective.kl_coef)
 
@@ -170,24 +172,20 @@ class _Batch:
 
     def _backward_row(self, row: PackedRow | MicroBatch, data: "_RowData") -> dict[str, float]:
         config, objective = self.config, self.config.objective
-        needs_reference = self.reference is not None and objective.kl != "k1_reward"
-        reference_M = self._logprobs(self.reference, row) if needs_reference and self.reference is not None else None
+        reference_M = None if self.reference is None else self._logprobs(self.reference, row)
         hidden_MH = hidden_states(self.policy, row)
         head, targets_M = completion_head(self.policy), row.targets_M.to(self.policy.device)
-        whole: tuple[Tensor, Tensor | None] | None = None
+        whole_M: Tensor | None = None
         if objective.needs_whole_completions:  # two passes of the head: every log-probability first
             now_M = score(hidden_MH, head, targets_M, config.temperature)
             data.old_logprobs_M = now_M if data.old_logprobs_M is None else data.old_logprobs_M
-            whole = data.derivatives(objective, slice(None), now_M, None, reference_M)
+            whole_M = data.derivatives(objective, slice(None), now_M, reference_M)
 
-        def coefficients(rows: slice, new_K: Tensor, entropy_K: Tensor | None) -> tuple[Tensor, Tensor | None]:
-            if whole is not None:
-                return whole[0][rows], data.by_entropy(objective, rows) if entropy_K is not None else None
-            return data.derivatives(objective, rows, new_K, entropy_K, reference_M)
+        def by_logprob(rows: slice, new_K: Tensor) -> Tensor:
+            return data.derivatives(objective, rows, new_K, reference_M) if whole_M is None else whole_M[rows]
 
-        new_M, entropy_M = score_and_backward(
-            hidden_MH, head, targets_M, config.temperature, coefficients, entropy=objective.entropy_coef > 0
-        )
+        by_entropy_M = -objective.entropy_coef * data.weights_M if objective.entropy_coef else None
+        new_M, entropy_M = score_and_backward(hidden_MH, head, targets_M, config.temperature, by_logprob, by_entropy_M)
         if data.old_logprobs_M is None:
             data.old_logprobs_M = new_M
         return data.metrics(objective, new_M, entropy_M, reference_M)
@@ -224,19 +222,15 @@ class _RowData:
         objective: Objective,
         rows: slice,
         logprobs_K: Tensor,
-        entropy_K: Tensor | None,
         reference_M: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Of the weighted loss by each log-probability, and by each entropy where there are any."""
+    ) -> Tensor:
+        """Of the weighted loss, its bonus for entropy aside, by each log-probability."""
         logprobs_K = logprobs_K.detach().requires_grad_()
         plain = replace(objective, entropy_coef=0.0)
         losses_K = token_losses(plain, logprobs_K, self.tokens(rows, logprobs_K, reference_M))
+        by_logprob_K: Tensor
         (by_logprob_K,) = torch.autograd.grad((self.weights_M[rows] * losses_K).sum(), logprobs_K)
-        return by_logprob_K, self.by_entropy(objective, rows) if entropy_K is not None else None
-
-    def by_entropy(self, objective: Objective, rows: slice) -> Tensor:
-        """The derivative of the weighted loss by each entropy."""
-        return -objective.entropy_coef * self.weights_M[rows]
+        return by_logprob_K
 
     @torch.no_grad()
     def metrics(

@@ -13,7 +13,7 @@ from markscheme.verifiers.tree import Quantity
 from markscheme.verifiers.units import TEXT_ONLY, measure_of, unit_name
 
 _WORD = compiled_later(r"([0-9]\s?)?([a-zA-Z]+|[$€£¥])")
-_AMBIGUOUS = TEXT_ONLY | {"second", "yard", "foot", "mole", "pound"}
+_AMBIGUOUS = TEXT_ONLY | {"second", "yard", "foot", "pound"}
 """Words that are no units as often as they are, unless a number stands in front."""
 _ASKS_FOR_TEN = compiled_later(r"\b(?:to|in|as a|its) (?:decimal|denary|base[- ](?:10|ten))\b", re.IGNORECASE)
 

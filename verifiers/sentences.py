@@ -86,7 +86,7 @@ _DENYING = compiled_later(
     r"\b(?:mistake|wrong|incorrect|false|error|tempting|absurd|premature|hasty|naive)\s(?:here )?to \w+ (?:that )?"
     r"[^.,;]*$"
 )
-"""It would be wrong to say that the answer is 7; also footnotes are no statements."""
+"""It would be wrong to say that the answer is 7."""
 _OTHER_QUESTION = compiled_later(
     r"\b[Ff]or (?:the|an) ?(?:next|other|different|similar|previous) (?:exercise|problem|question|task)\b[^.]*$"
 )
@@ -114,8 +114,9 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
     if anchor is None:
         return None
     begins, ends = anchor
-    is_one_of_many = not after_mark and _is_one_of_many(text, begins)
-    if (number := _NUMBER_ENDS_IT.fullmatch(text, ends)) and not is_one_of_many:
+    if not after_mark and _is_one_of_many(text, begins):
+        return Statement("", AnswerKind.SENTENCE, begins, ends)
+    if number := _NUMBER_ENDS_IT.fullmatch(text, ends):
         return Statement(number[1], AnswerKind.SENTENCE, begins, number.end(1))
     segment = text[ends : ends + _LONGEST_SENTENCE_CHARS]
     if text[ends - 1] == "|":  # a cell of a table
@@ -129,8 +130,6 @@ def last_sentence(text: str, start: int, *, boxed: str | None) -> Statement | No
     while (adverb := _ADVERB.match(segment, at)) and adverb.end() > at:
         at = adverb.end()
     at += len(segment[at:]) - len(segment[at:].lstrip(" \t\n*_"))
-    if is_one_of_many:
-        return Statement("", AnswerKind.SENTENCE, begins, ends + at)
     answer, length = _sentence(segment, at)
     if segment[at + length : at + length + 1] in ("?", "？") or answer.endswith(("吗", "か")):
         return None
@@ -213,7 +212,7 @@ def _is_supposed(before: str) -> bool:
     if "%" in before and COMMENT.search(before):
         return True
     line = before.rpartition("\n")[2]
-    if line.lstrip().startswith("[^"):
+    if line.lstrip().startswith("[^"):  # a footnote
         return True
     if (" to " in line and _DENYING.search(line)) or ("or " in line and _OTHER_QUESTION.search(line)):
         return True

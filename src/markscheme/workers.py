@@ -159,8 +159,8 @@ class WorkerPool:
         try:
             if worker is None or worker.has_ended():
                 worker = self._start()
-                if slots.take_empty():  # the first of all: the spare starts with it
-                    slots.put(self._start())
+            if slots.take_empty():
+                slots.put(self._start())  # the spare
             result = worker.work(message, self.deadline_s)
             if result.status in (WorkerStatus.TIMED_OUT, WorkerStatus.DIED):
                 worker = self._start()  # it gets ready while the spare goes on

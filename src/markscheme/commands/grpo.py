@@ -97,9 +97,7 @@ def grpo(
                 settings,
                 log,
                 dev_problems,
-                lambda ids: str(
-                    tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-                ),
+                decode,
                 on_step=lambda done, metrics: bar.update(done, step_note(metrics)),
             )
     except UnscoredError as error:
