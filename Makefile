@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test lint wheel policy bench-verifiers clean
+.PHONY: help quickstart test lint wheel policy bench-verifiers bench-grpo clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -37,6 +37,10 @@ policy: $(VENV)/installed ## make the embedded policy again, from nothing (OUT=f
 bench-verifiers: OUT :=
 bench-verifiers: $(VENV)/installed ## our verifier against its peers, as far as they are installed (DATA=folder OUT=folder SEED=n)
 	$(BIN)/python -m markscheme.benchmarks.speed.verifiers --data $(DATA) --seed $(SEED) --jobs 2 $(if $(OUT),--out $(OUT))
+
+bench-grpo: OUT :=
+bench-grpo: $(VENV)/installed ## our GRPO loop against TRL's (OUT=folder SEED=n)
+	$(BIN)/python -m markscheme.benchmarks.speed.grpo --seed $(SEED) $(if $(OUT),--out $(OUT))
 
 clean: ## remove the environment and what was built, runs excepted
 	rm -rf $(VENV) build dist

@@ -16,8 +16,10 @@ STD_EPS = 1e-4
 """Keeps the advantages of a group with almost equal rewards finite."""
 
 Rewards = Sequence[float | None]
-Estimator = Literal["grpo", "no_std", "rloo", "opo", "remax", "reinforce", "reinforce_baseline"]
+Estimator = Literal["grpo", "no_std", "rloo", "opo", "remax", "reinforce", "reinforce_baseline", "raw"]
 """How completions are compared: see `outcome_advantages`."""
+ALONE: tuple[Estimator, ...] = ("remax", "reinforce", "raw")
+"""Those that do not compare a completion with others of its problem."""
 
 
 def outcome_advantages(
@@ -36,6 +38,7 @@ def outcome_advantages(
     - remax: r - the reward of the greedy completion (ReMax, arXiv:2310.10505)
     - reinforce: r, brought to mean 0 and std 1 over the batch (REINFORCE++, arXiv:2501.03262)
     - reinforce_baseline: r - mean of the group, brought to std 1 over the batch (ibid.)
+    - raw: r itself, which of a verdict is I(o) of online rejection sampling (DeepSeekMath, section 5.2)
 
     Args:
         lengths_PG: tokens of each completion, which opo needs.
@@ -47,6 +50,8 @@ def outcome_advantages(
     >>> outcome_advantages([[1.0, 0.0, None, 0.0, 1.0]], "no_std")
     [[0.5, -0.5, 0.0, -0.5, 0.5]]
     """
+    if estimator == "raw":
+        return [_plain(group) for group in rewards_PG]
     if estimator == "reinforce":
         return _whitened(rewards_PG)
     if estimator == "reinforce_baseline":

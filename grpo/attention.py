@@ -135,4 +135,4 @@ def _difference(model: PreTrainedModel) -> float:
     plain = [hidden_states(model, batch) for sequence in sequences for batch in pack([sequence], CHECKED_TOKENS)]
     model.train(was_training)
     size = max(float(states.abs().max()) for states in plain)
-    return max(float((packed[k] - states).abs().max()) for k, states in enumerate(plain)) / size
+    return max(float((packed[k] - states).abs().max()) for k, states in enumerate(plain)) / (size or 1.0)

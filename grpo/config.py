@@ -1,10 +1,11 @@
 """The settings of a GRPO run."""
 
+import threading
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from markscheme.generation import Sampling
-from markscheme.grpo.advantage import Estimator
+from markscheme.grpo.advantage import ALONE, Estimator
 from markscheme.grpo.objective import Objective
 from markscheme.optimizer import OptimizerConfig, check_settings
 
@@ -48,6 +49,9 @@ class GRPOConfig(OptimizerConfig):
     group's comparison."""
     stop: tuple[str, ...] = ()
     """A completion ends before the first of these strings."""
+    score_deadline_s: float = 60.0
+    """Seconds after the last completion within which every score must be there; one that is not there counts as not to
+    be had (FAILED), and the step goes on."""
     dev_every: int = 10
     """Steps between greedy evaluations on the dev problems, where there are any."""
     checkpoint_every: int = 10
@@ -57,15 +61,17 @@ class GRPOConfig(OptimizerConfig):
 
     def __post_init__(self) -> None:
         OptimizerConfig.__post_init__(self)  # super() does not know a class with slots
-        if self.group_size < 2:
+        if self.group_size < 2 and self.estimator not in ALONE:
             raise ValueError(f"group_size must be at least 2 to compare rollouts, got {self.group_size}")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0 to draw different rollouts, got {self.temperature}")
         check_settings(
             self,
-            positive=("steps", "prompts_per_step", "updates_per_batch", "mini_batches", "dev_every"),
+            positive=("steps", "prompts_per_step", "group_size", "updates_per_batch", "mini_batches", "dev_every"),
             not_negative=("logged_groups", "refill_rounds"),
         )
+        if not 0 < self.score_deadline_s <= threading.TIMEOUT_MAX:
+            raise ValueError(f"score_deadline_s must be above 0 and finite, got {self.score_deadline_s}")
         if self.mini_batches > self.prompts_per_step:
             raise ValueError(f"mini_batches must not be above prompts_per_step, got {self.mini_batches}")
         if self.supervision == "process" and self.estimator != "grpo":
@@ -84,8 +90,12 @@ PRESETS = {
     "gspo": GRPOConfig(objective=Objective(sequence_ratio=True, clip_low=3e-4, clip_high=4e-4)),
     "cispo": GRPOConfig(objective=Objective(surrogate="cispo", clip_low=1.0, clip_high=4.0, average="token")),
     "sapo": GRPOConfig(objective=Objective(surrogate="sapo")),
+    "rloo": GRPOConfig(estimator="rloo"),
+    "reinforce++": GRPOConfig(estimator="reinforce_baseline"),
+    "online-rft": GRPOConfig(objective=Objective(surrogate="plain"), estimator="raw"),
 }
-"""Objective and estimator of the papers: arXiv 2402.03300, 2503.14476, 2503.20783, 2507.18071, 2506.13585, 2511.20347.
+"""Objective and estimator of the papers: arXiv 2402.03300, 2503.14476, 2503.20783, 2507.18071, 2506.13585, 2511.20347,
+2402.14740, 2501.03262, and 2402.03300 (section 5.2) once more.
 Sizes and learning rates stay the default's; overlong shaping, which is a part of DAPO's reward, is
 `verifiers.LengthPenalty`."""
 

@@ -18,8 +18,10 @@ from markscheme.grpo.layout import PackedRow
 from markscheme.grpo.pack import MicroBatch
 
 MAX_HEAD_DIFFERENCE = 1e-3  # far above rounding, far below a scaled or capped logit
-CHUNK_BYTES = 1 << 25
+CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}
 """Of float32 logits at once."""
+FEWEST_ROWS = 64
+"""Of logits at once: the head's whole weight is read for each chunk."""
 
 Coefficients = Callable[[slice, Tensor], Tensor]
 """(rows, their log-probabilities) -> derivatives of the loss by them."""
@@ -60,8 +62,8 @@ def score(hidden_MH: Tensor, head: nn.Linear, targets_M: Tensor, temperature: fl
     """The same from hidden states, without a gradient, some rows at a time: [M], float32."""
     logprobs_M = torch.empty(len(targets_M), device=hidden_MH.device)
     for rows in _chunks(len(targets_M), head):
-        logits_KV = head(hidden_MH[rows]).float() / temperature
-        logprobs_M[rows] = -F.cross_entropy(logits_KV, targets_M[rows], reduction="none")
+        chunk = _Chunk(head(hidden_MH[rows]).float(), targets_M[rows], temperature, keep_logits=False)
+        logprobs_M[rows] = chunk.logprobs_K
     return logprobs_M
 
 
@@ -81,33 +83,29 @@ def score_and_backward(
     the gradient. The head's weight gets its gradient here, the trunk by one backward pass at the end.
 
     Args:
-        by_entropy_M: derivatives of the loss by the entropies of the tokens' distributions, if they are in it.
+        by_entropy_M: derivatives of the loss by the entropies of the tokens' distributions; all 0 where these are to
+            be measured only.
 
     Returns:
-        [M] log-probabilities and, if they are in the loss, [M] entropies, both float32.
+        [M] log-probabilities and, where they have derivatives, [M] entropies, both float32.
     """
     targets_M = targets_M.to(hidden_MH.device)
     logprobs_M = torch.empty(len(targets_M), device=hidden_MH.device)
     entropy_M = None if by_entropy_M is None else torch.empty_like(logprobs_M)
     gradient_MH = torch.zeros_like(hidden_MH)
     for rows in _chunks(len(targets_M), head):
-        logits_KV = head(hidden_MH[rows]).float().div_(temperature)
-        logits_KV -= logits_KV.logsumexp(-1, keepdim=True)  # now log-probabilities of the whole vocabulary
-        logprobs_M[rows] = logits_KV.gather(-1, targets_M[rows, None])[:, 0]
-        by_logprob_K = by_logprob(rows, logprobs_M[rows])
-        moved = by_logprob_K != 0
+        chunk = _Chunk(head(hidden_MH[rows]).float(), targets_M[rows], temperature, keep_logits=entropy_M is not None)
+        logprobs_M[rows] = chunk.logprobs_K
+        by_logprob_K = by_logprob(rows, chunk.logprobs_K)
+        by_entropy_K = None
         if entropy_M is not None and by_entropy_M is not None:
-            entropy_M[rows] = -(logits_KV.exp() * logits_KV).sum(-1)
-            moved |= by_entropy_M[rows] != 0
-        places = rows.start + moved.nonzero()[:, 0]
+            entropy_M[rows] = chunk.entropies()
+            by_entropy_K = by_entropy_M[rows] if by_entropy_M[rows].any() else None
+        moved_K = by_logprob_K != 0 if by_entropy_K is None else (by_logprob_K != 0) | (by_entropy_K != 0)
+        places = rows.start + moved_K.nonzero()[:, 0]
         if not len(places):
             continue
-        if len(places) < len(logits_KV):
-            logits_KV, by_logprob_K = logits_KV[moved], by_logprob_K[moved]
-        gradient_KV = _gradient_of_logits(logits_KV, targets_M[places], by_logprob_K)
-        if entropy_M is not None and by_entropy_M is not None:  # dH / dlogits = -p (log p + H)
-            gradient_KV -= by_entropy_M[places, None] * logits_KV.exp() * (logits_KV + entropy_M[places, None])
-        gradient_KV = gradient_KV.div_(temperature).to(hidden_MH.dtype)
+        gradient_KV = chunk.gradient(moved_K, by_logprob_K, by_entropy_K).to(hidden_MH.dtype)
         gradient_MH[places] = gradient_KV @ head.weight
         _add_product(head.weight, gradient_KV.T, hidden_MH[places])
         if head.bias is not None:
@@ -117,10 +115,42 @@ def score_and_backward(
     return logprobs_M, entropy_M
 
 
-def _gradient_of_logits(logprobs_KV: Tensor, targets_K: Tensor, by_logprob_K: Tensor) -> Tensor:
-    gradient_KV = logprobs_KV.exp().mul_(-by_logprob_K[:, None])
-    gradient_KV[torch.arange(len(targets_K), device=targets_K.device), targets_K] += by_logprob_K
-    return gradient_KV
+class _Chunk:
+    """The distributions of some tokens, worked out in the memory of their logits.
+
+    With x = logits / temperature - their largest, p = exp(x) / total.
+    """
+
+    def __init__(self, logits_KV: Tensor, targets_K: Tensor, temperature: float, *, keep_logits: bool) -> None:
+        if temperature != 1:
+            logits_KV.div_(temperature)
+        x_KV = logits_KV.sub_(logits_KV.amax(-1, keepdim=True))
+        target_K1 = x_KV.gather(-1, targets_K[:, None])
+        self.targets_K, self.temperature = targets_K, temperature
+        self.x_KV = x_KV if keep_logits else None
+        self.exp_KV = x_KV.exp() if keep_logits else x_KV.exp_()
+        self.total_K1 = self.exp_KV.sum(-1, keepdim=True)
+        self.logprobs_K = (target_K1 - self.total_K1.log())[:, 0]
+
+    def entropies(self) -> Tensor:
+        """[K]; needs the logits."""
+        assert self.x_KV is not None
+        mean_K: Tensor = torch.linalg.vecdot(self.exp_KV, self.x_KV) / self.total_K1[:, 0]
+        return self.total_K1.log()[:, 0] - mean_K
+
+    def gradient(self, moved_K: Tensor, by_logprob_K: Tensor, by_entropy_K: Tensor | None) -> Tensor:
+        """Of the loss by the logits of those tokens that move it: [moved, V], in place of what was kept."""
+        bonus_KV = None
+        if by_entropy_K is not None and self.x_KV is not None:  # dH / dlogits = -p (log p + H)
+            offset_K1 = self.entropies()[:, None] - self.total_K1.log()
+            bonus_KV = self.x_KV.add_(offset_K1).mul_(self.exp_KV).mul_(-by_entropy_K[:, None] / self.total_K1)
+        gradient_KV = self.exp_KV.mul_(-by_logprob_K[:, None] / self.total_K1)  # d log p / dlogits = onehot - p
+        gradient_KV[torch.arange(len(self.targets_K), device=self.targets_K.device), self.targets_K] += by_logprob_K
+        if bonus_KV is not None:
+            gradient_KV += bonus_KV
+        if not bool(moved_K.all()):
+            gradient_KV = gradient_KV[moved_K]
+        return gradient_KV.div_(self.temperature) if self.temperature != 1 else gradient_KV
 
 
 def _add_product(parameter: Tensor, a: Tensor, b: Tensor) -> None:
@@ -136,8 +166,13 @@ def _add_product(parameter: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def _chunks(count: int, head: nn.Linear) -> list[slice]:
-    size = max(1, CHUNK_BYTES // (4 * head.weight.shape[0]))
+    size = chunk_rows(head)
     return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def chunk_rows(head: nn.Linear) -> int:
+    """Tokens whose logits exist at once: few enough for a cache, or enough to keep a GPU busy."""
+    return max(FEWEST_ROWS, CHUNK_BYTES[head.weight.device.type] // (4 * head.weight.shape[0]))
 
 
 @torch.no_grad()

@@ -2,10 +2,14 @@
 
 import statistics
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from markscheme.generation import Completion, Generator, Request, Sampling, generate, seed_of
+from transformers import PreTrainedModel
+
+from markscheme.files import InputError
+from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
+from markscheme.grpo.reward import score_as_written
 from markscheme.problems import Problem
 from markscheme.scoring import Sample, Score, Scorer
 
@@ -51,6 +55,23 @@ class UnscoredError(RuntimeError):
     """Too many completions could not be scored: the reward is broken, so the run stops."""
 
 
+def check_room(
+    policy: PreTrainedModel, problems: Sequence[Problem], prompt_ids: PromptIds, max_completion_tokens: int
+) -> None:
+    """Finds out whether every problem leaves room for its completion, before anything is generated.
+
+    Raises:
+        InputError: naming the longest that does not.
+    """
+    room = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    length, id_ = max(((len(prompt_ids(problem)), problem.id) for problem in problems), default=(0, ""))
+    if room is not None and length + max_completion_tokens > room:
+        raise InputError(
+            f"max_completion_tokens {max_completion_tokens} after the {length} tokens of problem {id_} is more than "
+            f"the model's {room} positions: leave the problem out or write shorter completions"
+        )
+
+
 def sample_groups(
     generator: Generator,
     scorer: Scorer,
@@ -58,42 +79,63 @@ def sample_groups(
     prompt_ids: PromptIds,
     sampling: Sampling,
     seeds_PG: Sequence[Sequence[int]],
+    score_deadline_s: float,
 ) -> list[list[Rollout]]:
-    """One group of rollouts for each problem, with one completion for each of its seeds."""
+    """One group of rollouts for each problem, with one completion for each of its seeds.
+
+    They are scored while others are still being written; what has no score `score_deadline_s` seconds after the last
+    was written is FAILED (see `reward.score_as_written`).
+
+    Raises:
+        GoldError: if a gold cannot be read.
+        InputError: if the generator or the scorer cannot work with what the user gave.
+    """
     requests = [
         Request(prompt_ids=prompt_ids(problem), seeds=tuple(seeds))
         for problem, seeds in zip(problems, seeds_PG, strict=True)
     ]
-    groups = generate(generator, requests, sampling)
-    samples = [
-        _sample(problem, completion)
-        for problem, completions in zip(problems, groups, strict=True)
-        for completion in completions
-    ]
-    scores = iter(scorer.score(samples))
+    written: dict[tuple[int, int], Completion] = {}
+
+    def samples() -> Iterator[Sample]:
+        for p, k, completion in generator.stream(requests, sampling):
+            written[p, k] = completion
+            yield _sample(problems[p], completion)
+
+    scores = score_as_written(scorer, samples(), score_deadline_s)
+    score_of = dict(zip(written, scores, strict=True))
     return [
         [
-            Rollout(problem=problem, prompt_ids=request.prompt_ids, completion=completion, score=next(scores))
-            for completion in completions
+            Rollout(problem=problem, prompt_ids=request.prompt_ids, completion=written[p, k], score=score_of[p, k])
+            for k in range(len(request.seeds))
         ]
-        for problem, request, completions in zip(problems, requests, groups, strict=True)
+        for p, (problem, request) in enumerate(zip(problems, requests, strict=True))
     ]
 
 
 def greedy_metrics(
-    generator: Generator, scorer: Scorer, problems: Sequence[Problem], prompt_ids: PromptIds, sampling: Sampling
+    generator: Generator,
+    scorer: Scorer,
+    problems: Sequence[Problem],
+    prompt_ids: PromptIds,
+    sampling: Sampling,
+    score_deadline_s: float,
 ) -> dict[str, float]:
     """How the likeliest completions do on the dev problems."""
-    scores = greedy_scores(generator, scorer, problems, prompt_ids, sampling)
+    scores = greedy_scores(generator, scorer, problems, prompt_ids, sampling, score_deadline_s)
     return {f"dev_{name}": value for name, value in score_metrics(scores).items()}
 
 
 def greedy_scores(
-    generator: Generator, scorer: Scorer, problems: Sequence[Problem], prompt_ids: PromptIds, sampling: Sampling
+    generator: Generator,
+    scorer: Scorer,
+    problems: Sequence[Problem],
+    prompt_ids: PromptIds,
+    sampling: Sampling,
+    score_deadline_s: float,
 ) -> list[Score]:
     """Of the likeliest completion of each problem."""
     greedy = Sampling(temperature=0.0, max_completion_tokens=sampling.max_completion_tokens, stop=sampling.stop)
-    groups = sample_groups(generator, scorer, problems, prompt_ids, greedy, [[0]] * len(problems))
+    groups = sample_groups(generator, scorer, problems, prompt_ids, greedy, [[0]] * len(problems), score_deadline_s)
     return [group[0].score for group in groups]
 
 

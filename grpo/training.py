@@ -25,6 +25,7 @@ from markscheme.grpo.rollout import (
     Decode,
     PromptIds,
     Rollout,
+    check_room,
     greedy_metrics,
     greedy_scores,
     rollout_seeds,
@@ -66,6 +67,7 @@ def train_grpo(
 
     Raises:
         ValueError: if process supervision is wanted without `decode`.
+        InputError: if a prompt leaves no room for its completion. Nothing has been generated then.
         GoldError: if a gold cannot be read.
         FloatingPointError: if the gradient is not finite.
         UnscoredError: if more than a fifth of a step's completions could not be scored.
@@ -74,6 +76,7 @@ def train_grpo(
     if config.supervision == "process" and decode is None:
         raise ValueError("process supervision needs decode, which finds the tokens at which steps end")
     check_head(policy)
+    check_room(policy, [*problems, *dev_problems], prompt_ids, config.max_completion_tokens)
     packing = packing_for(policy)
     reference = copy.deepcopy(policy).eval().requires_grad_(False) if config.objective.kl_coef else None
     optimizer = make_optimizer(policy, config)
@@ -82,23 +85,23 @@ def train_grpo(
     log.rewind(first_step)
     generator.load_weights(policy.state_dict().items())
     policy.train()
-    sampling = config.sampling()
+    sampling, deadline_s = config.sampling(), config.score_deadline_s
 
     def draw(step: int, again: int) -> tuple[list[list[Rollout]], Advantages]:
         """The rollouts of a step, or of its round of refilling: other problems, or the same with other seeds."""
         seed = seed_of("refill", config.seed, again) if again else config.seed
         batch = [problems[i] for i in batch_indices(len(problems), config.prompts_per_step, step, seed)]
         seeds_PG = rollout_seeds(seed, step, batch, config.group_size)
-        groups_PG = sample_groups(generator, scorer, batch, prompt_ids, sampling, seeds_PG)
+        groups_PG = sample_groups(generator, scorer, batch, prompt_ids, sampling, seeds_PG, deadline_s)
         greedy_P = None
         if config.estimator == "remax":
-            greedy_P = [one.value for one in greedy_scores(generator, scorer, batch, prompt_ids, sampling)]
+            greedy_P = [one.value for one in greedy_scores(generator, scorer, batch, prompt_ids, sampling, deadline_s)]
         stop_if_unscored(groups_PG, UNSCORED_LIMIT)
         return groups_PG, _advantages(groups_PG, config, decode, greedy_P)
 
     if dev_problems and not log.read():
         start = time.process_time()
-        before = greedy_metrics(generator, scorer, dev_problems, prompt_ids, sampling)
+        before = greedy_metrics(generator, scorer, dev_problems, prompt_ids, sampling, deadline_s)
         log.write(0, before, {"dev_cpu_s": time.process_time() - start})
     for step in range(first_step, config.steps):
         clock = [time.process_time()]
@@ -115,7 +118,7 @@ def train_grpo(
         clock.append(time.process_time())
         done = step + 1
         if dev_problems and (done % config.dev_every == 0 or done == config.steps):
-            metrics |= greedy_metrics(generator, scorer, dev_problems, prompt_ids, sampling)
+            metrics |= greedy_metrics(generator, scorer, dev_problems, prompt_ids, sampling, deadline_s)
         clock.append(time.process_time())
         seconds = [after - before for before, after in itertools.pairwise(clock)]
         log.write(done, metrics, dict(zip(("rollout_cpu_s", "update_cpu_s", "dev_cpu_s"), seconds, strict=True)))

@@ -23,6 +23,8 @@ from markscheme.grpo.pack import MicroBatch, TokenSequence
 from markscheme.grpo.rollout import Rollout
 from markscheme.optimizer import take_step
 
+ENTROPY_EVERY = 10
+"""Steps between measurements of the entropy, which cost a twentieth of an update."""
 MISMATCH_WARNING = 0.05
 MISMATCH_LIMIT = 0.2
 """Mean difference of log-probabilities between policy and sampler, a token."""
@@ -110,9 +112,10 @@ def update_policy(
     # The first pass over a batch is the old policy, as long as nothing has moved; else the sampler's word is taken.
     on_policy = config.mini_batches == 1
     batches = [_Batch(policy, reference, part, config, packing, on_policy=on_policy) for part in parts if part]
+    with_entropy = step % ENTROPY_EVERY == 0
     for _ in range(config.updates_per_batch):
         for batch in batches:
-            seen = batch.backward()
+            seen = batch.backward(with_entropy=with_entropy)
             if "sampler_mismatch" not in metrics:  # later the policy has moved
                 _check_mismatch(metrics.setdefault("sampler_mismatch", seen["sampler_mismatch"]))
             metrics |= {name: value for name, value in seen.items() if name != "sampler_mismatch"}
@@ -160,17 +163,17 @@ class _Batch:
             for row, data in zip(self.rows, self.data, strict=True):
                 _charge_divergence(data, self._logprobs(reference, row), config.objective.kl_coef)
 
-    def backward(self) -> dict[str, float]:
+    def backward(self, *, with_entropy: bool = False) -> dict[str, float]:
         """Adds the gradient of the step to the parameters; returns what was seen on the way."""
         sums: dict[str, float] = {}
         for row, data in zip(self.rows, self.data, strict=True):
-            for name, value in self._backward_row(row, data).items():
+            for name, value in self._backward_row(row, data, with_entropy=with_entropy).items():
                 sums[name] = sums.get(name, 0.0) + value
         num_tokens = sum(len(row.targets_M) for row in self.rows)
         loss = sums.pop("surrogate_loss")
         return {"surrogate_loss": loss} | {name: total / num_tokens for name, total in sums.items()}
 
-    def _backward_row(self, row: PackedRow | MicroBatch, data: "_RowData") -> dict[str, float]:
+    def _backward_row(self, row: PackedRow | MicroBatch, data: "_RowData", *, with_entropy: bool) -> dict[str, float]:
         config, objective = self.config, self.config.objective
         reference_M = None if self.reference is None else self._logprobs(self.reference, row)
         hidden_MH = hidden_states(self.policy, row)
@@ -184,7 +187,7 @@ class _Batch:
         def by_logprob(rows: slice, new_K: Tensor) -> Tensor:
             return data.derivatives(objective, rows, new_K, reference_M) if whole_M is None else whole_M[rows]
 
-        by_entropy_M = -objective.entropy_coef * data.weights_M if objective.entropy_coef else None
+        by_entropy_M = -objective.entropy_coef * data.weights_M if with_entropy or objective.entropy_coef else None
         new_M, entropy_M = score_and_backward(hidden_MH, head, targets_M, config.temperature, by_logprob, by_entropy_M)
         if data.old_logprobs_M is None:
             data.old_logprobs_M = new_M

@@ -8,8 +8,6 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
-import os
-import platform
 import shlex
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from markscheme.benchmarks.speed.graders import LENIENT, PEERS
+from markscheme.benchmarks.speed.machine import machine
 from markscheme.benchmarks.speed.measure import CHUNK, Figures, Judged, Start, figures_of, judge
 from markscheme.benchmarks.speed.suites import SUITES, Case, Sources, Suite, cases_of
 from markscheme.benchmarks.speed.tables import grader_table, hostile_table, verdict_figure, verdict_table
@@ -241,16 +240,6 @@ def note_of(grader: str, settings: Settings) -> str:
         return PEERS[grader].note
     kind = "lenient everywhere" if grader == OURS_LENIENT else "strict, but where a suite says lenient"
     return f"{settings.scorer}(profile=the suite's), {kind}"
-
-
-def machine() -> str:
-    """The processor and how many of its cores may be used."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, {platform.system()} {platform.machine()}"
 
 
 def _peer_versions(graders: Mapping[str, Start]) -> dict[str, str]:

@@ -24,6 +24,8 @@ COMMANDS = {
     "evaluate": "Measure a policy on a task.",
     "compare": "Compare two evaluations, problem by problem.",
     "sft": "Fine-tune a model on worked solutions.",
+    "rft": "Fine-tune a model on its own correct completions.",
+    "dpo": "Train a model to prefer its own correct completions to its incorrect ones.",
     "grpo": "Train a policy by GRPO on the verdicts of a verifier or the ratings of a reward model.",
     "train-reward-model": "Train a reward model on preference pairs.",
     "evaluate-reward-model": "Measure a reward model on preference pairs.",

@@ -28,6 +28,10 @@ TINY = "--task generated --model policy --max-completion-tokens 4"
 EVALUATE = f"evaluate {TINY} --limit 3 --num-samples 2"
 GRPO = f"grpo {TINY} --steps 4 --prompts-per-step 2 --group-size 2 --checkpoint-every 1"
 SFT = "sft --task generated --model policy --limit 12 --batch-size 4 --log-every 1 --checkpoint-every 1"
+RFT, DPO = (f"{name} {TINY} --limit 2 --num-samples 2" for name in ("rft", "dpo"))
+DRAWN = "--task generated --difficulty 1 --limit 16 --num-samples 6 --max-completion-tokens 40"
+LEARNT = "--epochs 3 --batch-size 8 --log-every 1 --checkpoint-every 1"
+EMBEDDED_RFT, EMBEDDED_DPO = (f"{name} {DRAWN} {LEARNT}" for name in ("rft", "dpo"))
 TRAIN_REWARD_MODEL = "train-reward-model pairs.jsonl --model policy --batch-size 8 --log-every 1 --checkpoint-every 1"
 
 
@@ -182,6 +186,19 @@ BAD = [
     (f"{SFT} --out out --task long_problems.jsonl", "problem long has"),
     (f"{SFT} --out out --learning-rate 0", "learning_rate must be above 0, got 0"),
     (f"{SFT} --out other", "other is not empty and holds no run"),
+    (f"{RFT} --out out --num-samples 0", "num_samples must be above 0, got 0"),
+    (f"{RFT} --out out --temperature 0", "temperature must be above 0, got 0"),
+    (f"{RFT} --out out --score-deadline-s 0", "score_deadline_s must be above 0 and finite, got 0"),
+    (f"{RFT} --out out --scorer maths", "no scorer 'maths'"),
+    (f"{RFT} --out out --max-completion-tokens 500", "--max-completion-tokens 4"),
+    (f"{RFT} --out out --task bad_problems.jsonl", r"the braces of the gold '\\frac{1}{2'"),
+    (f"{RFT} --out out --model no_policy", "no_policy: no config.json"),
+    (f"{RFT} --out other", "other is not empty and holds no run"),
+    (f"{DPO} --out out --beta 0", "beta must be above 0, got 0"),
+    (f"{DPO} --out out --pairs-per-problem 0", "pairs_per_problem must be above 0, got 0"),
+    (f"{DPO} --out out --learning-rate nan", "learning_rate must be a finite number, got nan"),
+    (f"{DPO} --out out --config wrong_type.toml", 'wrong_type.toml: unable to convert "many" into int'),
+    (f"{DPO} --out other", "other is not empty and holds no run"),
     ("train-reward-model missing.jsonl --model policy --out out", "missing.jsonl: no such file"),
     ("train-reward-model broken.jsonl --model policy --out out", "broken.jsonl:"),
     ("train-reward-model empty.jsonl --model policy --out out", "empty.jsonl: no pairs in it"),
@@ -218,6 +235,18 @@ def test_a_run_that_cannot_go_on_says_why(
     monkeypatch.setattr("markscheme.commands.grpo.scorer_by_name", lambda name: as_scorer(lambda sample: None))
     assert run(f"{GRPO} --out {tmp_path / 'two'}") == 2
     assert "4 of 4 completions could not be scored, such as" in complaint(capsys)
+    assert run(f"{RFT} --out {tmp_path / 'three'}") == 2
+    assert "of 4 completions none is to be learned from: 0 are correct" in complaint(capsys)
+    assert run(f"{DPO} --out {tmp_path / 'four'}") == 2
+    assert "none of 2 problems has both a correct and an incorrect completion" in complaint(capsys)
+    monkeypatch.setattr("markscheme.commands.sampled.scorer_by_name", lambda name: as_scorer(lambda sample: None))
+    assert run(f"{DPO} --out {tmp_path / 'five'}") == 2
+    assert "the verdicts cannot be trusted: 4 of 4 completions could not be scored" in complaint(capsys)
+    monkeypatch.setattr("markscheme.commands.sampled.scorer_by_name", lambda name: as_scorer(lambda sample: 0.5))
+    assert run(f"{RFT} --out {tmp_path / 'six'}") == 2
+    assert "give the --threshold above which a rating is correct" in complaint(capsys)
+    assert run(f"{RFT} --out {tmp_path / 'seven'} --threshold 0.4") == 2
+    assert "of 4 completions none is to be learned from: 4 are correct, 4 cut off" in complaint(capsys)
 
 
 def test_a_bug_is_not_taken_for_bad_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +338,9 @@ def test_a_finished_evaluation_is_not_replaced_by_another(
         assert contents(out) == before
 
 
-@pytest.mark.parametrize("command", [GRPO, SFT, TRAIN_REWARD_MODEL], ids=["grpo", "sft", "train-reward-model"])
+@pytest.mark.parametrize(
+    "command", [GRPO, SFT, EMBEDDED_RFT, EMBEDDED_DPO, TRAIN_REWARD_MODEL], ids=lambda command: command.split()[0]
+)
 def test_ctrl_c_and_the_same_command_goes_on(
     command: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

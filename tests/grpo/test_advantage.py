@@ -87,6 +87,10 @@ def test_whitening_over_the_batch_by_hand() -> None:
     ]
 
 
+def test_the_reward_itself_is_not_compared() -> None:
+    assert outcome_advantages([[1, 0, None], [1, 1, 1]], "raw") == [[1, 0, 0.0], [1, 1, 1]]
+
+
 @pytest.mark.parametrize("estimator", ["opo", "remax"])
 def test_what_an_estimator_needs_is_named(estimator: str) -> None:
     with pytest.raises(ValueError, match=r"(lengths_PG|greedy_P) is missing"):

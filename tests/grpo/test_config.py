@@ -15,7 +15,17 @@ def test_there_are_few_settings() -> None:
 
 def test_a_preset_is_what_it_changes() -> None:
     assert preset_options("deepseekmath") == {"objective": {"kl_coef": 0.04}}
+    assert preset_options("online-rft") == {"estimator": "raw", "objective": {"surrogate": "plain"}}
     assert preset_options("dr-grpo") == {"estimator": "no_std", "objective": {"average": "constant"}}
+
+
+def test_one_rollout_is_enough_where_none_are_compared() -> None:
+    assert GRPOConfig(group_size=1, estimator="raw").group_size == 1
+    for estimator, message in (("rloo", "at least 2 to compare rollouts, got 1"), ("opo", "at least 2")):
+        with pytest.raises(ValueError, match=message):
+            GRPOConfig(group_size=1, estimator=estimator)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="group_size must be above 0, got 0"):
+        GRPOConfig(group_size=0, estimator="raw")
 
 
 COMMAND = "grpo --task generated --steps 1 --prompts-per-step 2 --group-size 2 --max-completion-tokens 4"
@@ -25,7 +35,9 @@ COMMAND = "grpo --task generated --steps 1 --prompts-per-step 2 --group-size 2 -
 def test_every_preset_runs_and_is_recorded(name: str, tmp_path: Path) -> None:
     assert run([*COMMAND.split(), "--preset", name, "--out", str(tmp_path)]) == 0
     recorded = (tmp_path / "config.toml").read_text()
-    for option, value in preset_options(name)["objective"].items():
+    options = preset_options(name)
+    options |= options.pop("objective", {})
+    for option, value in options.items():
         shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
         assert re.search(rf"^{option} = {re.escape(shown)}$", recorded, re.MULTILINE)
 

@@ -81,7 +81,7 @@ def test_scoring_some_rows_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyP
     attend_packed(model)
     (row,) = pack_rows(sequences_of([[3, 9], [20]]), 1_000)
     expected = completion_logprobs(model, row, temperature=0.6)
-    monkeypatch.setattr("markscheme.grpo.head.CHUNK_BYTES", 4 * 100 * 7)  # seven rows of a vocabulary of 100
+    monkeypatch.setattr("markscheme.grpo.head.chunk_rows", lambda head: 7)
     found = score(hidden_states(model, row), model.get_output_embeddings(), row.targets_M, 0.6)  # type: ignore[arg-type]
     torch.testing.assert_close(found, expected)
 

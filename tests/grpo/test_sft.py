@@ -8,8 +8,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from markscheme.grpo.attention import Packing, attend_packed
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
-from markscheme.grpo.pack import TokenSequence
+from markscheme.grpo.layout import pack_rows
+from markscheme.grpo.pack import TokenSequence, pack
 from markscheme.policy.make import make_model
 from markscheme.run_log import RunLog
 from markscheme.schedule import batch_indices
@@ -21,6 +23,10 @@ EXAMPLES = [
 CONFIG = SFTConfig(
     learning_rate=1e-2, warmup_steps=2, batch_size=4, epochs=3, checkpoint_every=2, log_every=1, token_budget=20
 )
+
+
+class InterruptionError(Exception):
+    pass
 
 
 def train(
@@ -43,7 +49,9 @@ def test_a_model_that_knows_nothing_loses_the_log_of_the_vocabulary(
 ) -> None:
     # With the output embeddings at 0 every one of V tokens has probability 1 / V: the loss is log V, whatever
     # the tokens are, and however they are spread over the micro-batches.
-    torch.nn.init.zeros_(tiny_model.get_output_embeddings().weight)
+    head = tiny_model.get_output_embeddings()
+    assert isinstance(head, torch.nn.Linear)
+    head.weight = torch.nn.Parameter(torch.zeros_like(head.weight))  # which the input embeddings keep out of
     first, *_ = train(tiny_model, tmp_path / "run")
     assert first["loss"] == pytest.approx(math.log(tiny_model.config.vocab_size), rel=1e-6)
 
@@ -63,6 +71,33 @@ def test_the_loss_is_the_mean_over_the_completion_tokens_of_the_batch(
     assert line["loss"] == pytest.approx(-total / num_tokens, rel=1e-5)
     assert line["tokens"] == num_tokens
     assert line["learning_rate"] == CONFIG.learning_rate / 2  # the first of two warm-up steps
+
+
+@pytest.mark.parametrize(("packing", "token_budget"), [(pack_rows, 1), (pack_rows, 8), (pack_rows, 4_096), (pack, 8)])
+def test_the_gradient_is_that_of_plain_rows(
+    tiny_model: PreTrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: Packing, token_budget: int
+) -> None:
+    batch = [EXAMPLES[i] for i in batch_indices(len(EXAMPLES), CONFIG.batch_size, 0, CONFIG.seed)]
+    total = torch.zeros(())
+    for example in batch:
+        logits = tiny_model(torch.tensor([example.prompt_ids + example.completion_ids])).logits[0]
+        logprobs = logits[len(example.prompt_ids) - 1 : -1].log_softmax(-1)
+        total = total - logprobs.gather(-1, torch.tensor(example.completion_ids)[:, None]).sum()
+    (total / sum(len(example.completion_ids) for example in batch)).backward()
+    expected = {name: weight.grad.clone() for name, weight in tiny_model.named_parameters() if weight.grad is not None}
+    tiny_model.zero_grad()
+
+    def caught(model: PreTrainedModel, *_: object) -> dict[str, float]:
+        for name, weight in model.named_parameters():
+            assert weight.grad is not None
+            assert float((weight.grad - expected[name]).norm()) <= 1e-5 * float(expected[name].norm()), name
+        raise InterruptionError
+
+    attend_packed(tiny_model)
+    monkeypatch.setattr("markscheme.grpo.baselines.sft.packing_for", lambda model: packing)
+    monkeypatch.setattr("markscheme.grpo.baselines.sft.take_step", caught)
+    with pytest.raises(InterruptionError):
+        train(tiny_model, tmp_path / "run", dataclasses.replace(CONFIG, token_budget=token_budget))
 
 
 @pytest.mark.parametrize("token_budget", [1, 8, 4_096])
@@ -87,10 +122,6 @@ def test_it_learns_the_completions_by_heart(tiny_model: PreTrainedModel, tmp_pat
     for _ in range(4):
         ids.append(int(tiny_model(torch.tensor([ids])).logits[0, -1].argmax()))
     assert ids[2:] == [10, 11, 12, 0]
-
-
-class InterruptionError(Exception):
-    pass
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 5, 7])

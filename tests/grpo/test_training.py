@@ -220,7 +220,7 @@ def test_rows_and_chunks_cannot_change_the_gradient(
 ) -> None:
     objective = dataclasses.replace(PRESETS[name].objective, kl_coef=0.0)
     whole = gradient_of(tiny_model, GRPOConfig(max_grad_norm=1e9, token_budget=100_000, objective=objective))
-    monkeypatch.setattr("markscheme.grpo.head.CHUNK_BYTES", 1)  # a token at a time
+    monkeypatch.setattr("markscheme.grpo.head.chunk_rows", lambda head: 1)  # a token at a time
     config = GRPOConfig(max_grad_norm=1e9, token_budget=token_budget, objective=objective)
     assert_equal_gradients(gradient_of(tiny_model, config), whole)
 

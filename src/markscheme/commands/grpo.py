@@ -55,7 +55,8 @@ def grpo(
     scorer
         math, gsm8k or cmath, or the folder of a reward model.
     preset
-        Settings of a paper: deepseekmath, dapo, dr-grpo, gspo, cispo or sapo; other options overrule it.
+        Settings of a paper: deepseekmath, dapo, dr-grpo, gspo, cispo, sapo, rloo, reinforce++ or online-rft; other
+        options overrule it.
     config
         TOML file of options.
     """

@@ -1,0 +1,250 @@
+"""Measures the GRPO loop beside TRL's: same model, rollouts and loss, each contender in a process of its own.
+
+`python -m markscheme.benchmarks.speed.grpo`, or `make bench-grpo`. TRL must be installed. A ratio is TRL's figure over
+ours: 2 is twice as fast, or half the memory. `--workloads gpu` is for a machine with a GPU.
+"""
+
+import datetime
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from markscheme.benchmarks.speed.machine import gemm_peak, machine
+from markscheme.benchmarks.speed.workloads import WHOLE, WORKLOADS, Workload, make_batch
+from markscheme.files import InputError, write_json
+from markscheme.progress import progress_bar
+from markscheme.run_log import versions
+
+UPDATES, WHOLE_STEPS = "markscheme.benchmarks.speed.contenders", "markscheme.benchmarks.speed.whole_steps"
+CONTENDERS = ("ours", "trl", "trl_compact")
+NORMS_AGREE = 1e-5
+"""Largest relative difference between the norms of two contenders' gradients."""
+HEADLINES = ("even", "skewed", "half_flat", "kl", "vocab_152k", WHOLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is measured, and how."""
+
+    workloads: tuple[str, ...] = tuple(name for name in WORKLOADS if name != "gpu")
+    """By name."""
+    contenders: tuple[str, ...] = CONTENDERS
+    """By name."""
+    repeats: int = 2
+    """Processes for each contender and workload, taken in turn; the best step of all counts."""
+    steps: int = 2
+    """Steps in a process."""
+    seed: int = 0
+    """Draws the rollouts."""
+
+    def __post_init__(self) -> None:
+        for kind, chosen, known in (
+            ("workload", self.workloads, tuple(WORKLOADS)),
+            ("contender", self.contenders, CONTENDERS),
+        ):
+            for one in chosen:
+                if one not in known:
+                    raise InputError(f"no {kind} {one!r}; there are {', '.join(known)}")
+        if self.repeats < 1 or self.steps < 1:
+            raise InputError(f"repeats and steps must be at least 1, got {self.repeats} and {self.steps}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One contender on one workload."""
+
+    cpu_s: float
+    """Of the best step."""
+    median_cpu_s: float
+    steps: int
+    tokens_per_cpu_s: float
+    """Completion tokens."""
+    peak_share: float | None
+    """Of what the processor can multiply, counting necessary work only; None for whole steps."""
+    added_mb: float | None
+    grad_norm: float | None
+    generation_cpu_s: float | None
+
+
+def necessary_flops(workload: Workload, seed: int) -> float:
+    """Of an update in which prompts are shared, nothing is padded or computed twice, and groups without variance are
+    left out: forward and backward of the trunk (6 a weight and token), of attention (12 a layer, width and pair of
+    tokens) and of the head on completion tokens; and the reference's forward.
+    """
+    model = workload.model
+    head_size = model.width // model.heads
+    attention = model.width * (2 * model.width + 2 * model.kv_heads * head_size)
+    trunk = model.layers * (attention + 3 * model.width * model.inner)
+    tokens = predicted = pairs = 0
+    batch = make_batch(workload, seed)
+    for prompt_ids, group, advantages in zip(batch.prompts_P, batch.completions_PG, batch.advantages_PG, strict=True):
+        if not any(advantages) and not workload.kl_coef:
+            continue
+        prompt, lengths = len(prompt_ids), [len(one) for one in group]
+        tokens += prompt + sum(length - 1 for length in lengths)
+        predicted += sum(lengths)
+        pairs += prompt * (prompt + 1) // 2
+        pairs += sum((length - 1) * prompt + length * (length - 1) // 2 for length in lengths)
+    forward = (
+        2 * trunk * tokens + 4 * model.layers * model.width * pairs + 2 * model.width * model.vocabulary * predicted
+    )
+    return float(forward * (4 if workload.kl_coef else 3))
+
+
+def measure(settings: Settings, console: Console) -> tuple[dict[str, dict[str, Figures]], float]:
+    """Workload -> contender -> figures, and the processor's peak.
+
+    Raises:
+        InputError: if a contender cannot run, or two do not compute the same gradient.
+    """
+    peak = gemm_peak()
+    found: dict[str, dict[str, Figures]] = {}
+    total = len(settings.workloads) * len(settings.contenders) * settings.repeats
+    with progress_bar(console, "measuring", total) as bar:
+        done = 0
+        for name in settings.workloads:
+            contenders = [one for one in settings.contenders if name != WHOLE or one != "trl_compact"]
+            runs: dict[str, list[dict[str, Any]]] = {contender: [] for contender in contenders}
+            for _ in range(settings.repeats):
+                for contender in contenders:
+                    runs[contender].append(_run(settings, contender, name))
+                    done += 1
+                    bar.update(done, name)
+            found[name] = {contender: _figures(runs[contender], name, settings, peak) for contender in contenders}
+            check_gradients(name, found[name])
+    return found, peak
+
+
+def _run(settings: Settings, contender: str, workload: str) -> dict[str, Any]:
+    worker = WHOLE_STEPS if workload == WHOLE else UPDATES
+    command = [sys.executable, "-m", worker, contender, workload, str(settings.seed), str(settings.steps)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode:
+        reason = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
+        raise InputError(f"{contender} on {workload} failed: {reason[0]}")
+    measured: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
+    return measured
+
+
+def _figures(runs: Sequence[Mapping[str, Any]], name: str, settings: Settings, peak: float) -> Figures:
+    workload = WORKLOADS[name]
+    seconds = [one for run in runs for one in run["cpu_s"]]
+    best = min(seconds)
+    batch = make_batch(workload, settings.seed)
+    completion_tokens = sum(len(one) for group in batch.completions_PG for one in group)
+    generation = [one for run in runs for one in run.get("generation_cpu_s", ())]
+    return Figures(
+        cpu_s=best,
+        median_cpu_s=statistics.median(seconds),
+        steps=len(seconds),
+        tokens_per_cpu_s=completion_tokens / best,
+        peak_share=None if name == WHOLE else necessary_flops(workload, settings.seed) / best / peak,
+        added_mb=min(run["added_mb"] for run in runs) if "added_mb" in runs[0] else None,
+        grad_norm=runs[0].get("grad_norm"),
+        generation_cpu_s=min(generation) if generation else None,
+    )
+
+
+def check_gradients(name: str, figures: Mapping[str, Figures]) -> None:
+    """
+    Raises:
+        InputError: if two contenders do not compute the same gradient: then they do not do the same work.
+    """
+    norms = {contender: one.grad_norm for contender, one in figures.items() if one.grad_norm is not None}
+    if norms and max(norms.values()) - min(norms.values()) > NORMS_AGREE * max(norms.values()):
+        raise InputError(f"{name}: the contenders do not compute the same gradient, its norms are {norms}")
+
+
+def headlines(found: Mapping[str, Mapping[str, Figures]]) -> dict[str, float]:
+    """TRL's figure over ours; `memory` is what the update adds at even lengths."""
+    ratios = {
+        name: round(found[name]["trl"].cpu_s / found[name]["ours"].cpu_s, 2)
+        for name in HEADLINES
+        if {"trl", "ours"} <= found.get(name, {}).keys()
+    }
+    even = found.get("even", {})
+    if {"trl", "ours"} <= even.keys() and even["trl"].added_mb and even["ours"].added_mb:
+        ratios["memory"] = round(even["trl"].added_mb / even["ours"].added_mb, 2)
+    return ratios
+
+
+def table_of(found: Mapping[str, Mapping[str, Figures]]) -> Table:
+    """A block for each workload."""
+    table = Table(title="CPU-seconds of an optimizer step, and what it adds to memory", box=SIMPLE_HEAD)
+    for name in ("workload", "", "contender"):
+        table.add_column(name, no_wrap=True)
+    for name in ("CPU-s", "median", "generation", "tokens/CPU-s", "of peak", "+MB", "ours is"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, figures in found.items():
+        for contender, one in figures.items():
+            is_first = contender == next(iter(figures))
+            table.add_row(
+                name if is_first else "",
+                WORKLOADS[name].about if is_first else "",
+                contender,
+                f"{one.cpu_s:.2f}",
+                f"{one.median_cpu_s:.2f}",
+                "" if one.generation_cpu_s is None else f"{one.generation_cpu_s:.2f}",
+                f"{one.tokens_per_cpu_s:,.0f}",
+                "" if one.peak_share is None else f"{one.peak_share:.1%}",
+                "" if one.added_mb is None else f"{one.added_mb:,.0f}",
+                "" if is_first or "ours" not in figures else f"{one.cpu_s / figures['ours'].cpu_s:.2f} x as fast",
+            )
+        table.add_section()
+    return table
+
+
+def main(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, out: Path | None = None) -> None:
+    """Measure the GRPO loop beside TRL's.
+
+    Parameters
+    ----------
+    out
+        Folder for grpo-speed.json.
+    """
+    chosen = settings or Settings()
+    found, peak = measure(chosen, Console(stderr=True))
+    ratios = headlines(found)
+    if out:
+        record = {
+            "schema": "markscheme grpo benchmark 1",
+            "command": shlex.join([Path(sys.executable).name, "-m", __spec__.name, *sys.argv[1:]]),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "versions": versions(),
+            "settings": asdict(chosen),
+            "peak_flops": peak,
+            "workloads": {
+                name: {
+                    **asdict(WORKLOADS[name]),
+                    "contenders": {contender: asdict(one) for contender, one in figures.items()},
+                }
+                for name, figures in found.items()
+            },
+            "ratios": ratios,
+        }
+        write_json(out / "grpo-speed.json", record)
+    Console(width=150, highlight=False).print(table_of(found))
+    print(json.dumps(ratios))
+
+
+if __name__ == "__main__":
+    try:
+        cyclopts.run(main)
+    except InputError as error:
+        print(f"markscheme: {error}", file=sys.stderr)
+        sys.exit(2)

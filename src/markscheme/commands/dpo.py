@@ -1,0 +1,50 @@
+"""`markscheme dpo`: train a model to prefer its own correct completions to its incorrect ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from markscheme.commands.sampled import sample
+from markscheme.commands.shared import ModelOptions, TaskOptions, console, say
+from markscheme.grpo.baselines.dpo import DPOConfig, train_dpo
+from markscheme.grpo.baselines.pairs import preference_pairs
+from markscheme.models import save_policy
+from markscheme.progress import progress_bar
+
+
+def dpo(
+    *,
+    task: Annotated[TaskOptions, Parameter(name="*")],
+    out: Path,
+    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    scorer: str = "math",
+    config: Path | None = None,
+    settings: Annotated[DPOConfig | None, Parameter(name="*")] = None,
+) -> None:
+    """Train a model by DPO on pairs of its own completions of a task, one correct and one not; killed and called
+    again, it goes on.
+
+    Parameters
+    ----------
+    out
+        Run folder: config.toml, rollouts.jsonl, samples.json, metrics.jsonl, checkpoints, and at the end policy.
+    scorer
+        math, gsm8k or cmath, or the folder of a reward model (with a threshold).
+    config
+        TOML file of options.
+    """
+    settings = settings or DPOConfig()
+    sampled = sample("dpo", task, out, model, scorer, settings)
+    pairs = preference_pairs(sampled.groups, settings.pairs_per_problem, settings.seed)
+    say(f"{len(pairs)} pairs to learn from")
+    with progress_bar(console, "steps", settings.num_steps(len(pairs))) as bar:
+        train_dpo(
+            sampled.policy,
+            pairs,
+            settings,
+            sampled.log,
+            lambda done, loss: bar.update(done, f"loss {loss:.3f}"),
+        )
+    save_policy(sampled.policy, sampled.tokenizer, out / "policy")
+    say(f"in {out}: policy, metrics.jsonl, rollouts.jsonl")

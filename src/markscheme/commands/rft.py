@@ -1,0 +1,49 @@
+"""`markscheme rft`: fine-tune a model on its own correct completions."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from markscheme.commands.sampled import sample
+from markscheme.commands.shared import ModelOptions, TaskOptions, console, say
+from markscheme.grpo.baselines.rft import RFTConfig, rft_examples
+from markscheme.grpo.baselines.sft import train_sft
+from markscheme.models import save_policy
+from markscheme.progress import progress_bar
+
+
+def rft(
+    *,
+    task: Annotated[TaskOptions, Parameter(name="*")],
+    out: Path,
+    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    scorer: str = "math",
+    config: Path | None = None,
+    settings: Annotated[RFTConfig | None, Parameter(name="*")] = None,
+) -> None:
+    """Fine-tune a model on its own correct completions of a task; killed and called again, it goes on.
+
+    Parameters
+    ----------
+    out
+        Run folder: config.toml, rollouts.jsonl, samples.json, metrics.jsonl, checkpoints, and at the end policy.
+    scorer
+        math, gsm8k or cmath, or the folder of a reward model (with a threshold).
+    config
+        TOML file of options.
+    """
+    settings = settings or RFTConfig()
+    sampled = sample("rft", task, out, model, scorer, settings)
+    examples = rft_examples(sampled.groups)
+    say(f"{len(examples)} different correct completions to learn from")
+    with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
+        train_sft(
+            sampled.policy,
+            examples,
+            settings,
+            sampled.log,
+            lambda done, loss: bar.update(done, f"loss {loss:.3f}"),
+        )
+    save_policy(sampled.policy, sampled.tokenizer, out / "policy")
+    say(f"in {out}: policy, metrics.jsonl, rollouts.jsonl")

@@ -1,0 +1,83 @@
+"""What the commands rft and dpo begin with: judged completions of the initial policy in a run folder."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from markscheme.commands.shared import (
+    ModelOptions,
+    TaskOptions,
+    check_golds,
+    check_room,
+    console,
+    room_of,
+    say,
+    scorer_by_name,
+)
+from markscheme.files import InputError
+from markscheme.grpo.baselines.samples import Judged, SampledConfig, counts_of, judged_groups
+from markscheme.grpo.head import check_head
+from markscheme.grpo.rollout import UnscoredError
+from markscheme.models import fingerprint, load_policy
+from markscheme.progress import progress_bar
+from markscheme.run_log import RunLog
+from markscheme.torch_engine import TorchEngine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """The initial policy, its completions, and where the run is kept."""
+
+    policy: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    groups: list[list[Judged]]
+    log: RunLog
+
+
+def sample(
+    command: str, task: TaskOptions, out: Path, model: ModelOptions | None, scorer: str, settings: SampledConfig
+) -> Sampled:
+    """Draws and judges what is not in the run folder yet.
+
+    Raises:
+        GoldError: if a gold cannot be read.
+        InputError: if an option cannot be used, or too many completions could not be scored.
+    """
+    model = model or ModelOptions()
+    reward = scorer_by_name(scorer)
+    problems = task.problems()
+    check_golds(reward, problems)
+    policy, tokenizer = load_policy(model.model, model.revision)
+    form = task.prompt_format()
+    record = {
+        "command": command,
+        "model": {"name": model.model, "fingerprint": fingerprint(policy, tokenizer)},
+        "task": task.record(problems),
+        "scorer": {"name": reward.name, "version": reward.version},
+        "prompt_format": asdict(form),
+        command: asdict(settings),
+    }
+    engine = TorchEngine(policy, tokenizer)
+    check_head(policy)
+    check_room(room_of(policy), tokenizer, form, problems, settings.max_completion_tokens)
+    log = RunLog(out, record)
+    try:
+        with progress_bar(console, "problems", len(problems)) as bar:
+            groups = judged_groups(
+                engine,
+                reward,
+                problems,
+                lambda problem: form.prompt_ids(problem.question, tokenizer),
+                settings,
+                log,
+                bar.update,
+            )
+    except UnscoredError as error:
+        raise InputError(f"stopped, since the verdicts cannot be trusted: {error}") from error
+    counts = counts_of(groups)
+    say(
+        f"{counts['completions']} completions of the initial policy: {counts['correct']} correct, "
+        f"{counts['cut_off']} cut off, {counts['unscored']} without a score"
+    )
+    return Sampled(policy=policy, tokenizer=tokenizer, groups=groups, log=log)
