@@ -16,9 +16,9 @@ STD_EPS = 1e-4
 """Keeps the advantages of a group with almost equal rewards finite."""
 
 Rewards = Sequence[float | None]
-Estimator = Literal["grpo", "no_std", "rloo", "opo", "remax", "reinforce", "reinforce_baseline", "raw"]
+Estimator = Literal["grpo", "no_std", "rloo", "opo", "remax", "reinforce", "reinforce_baseline", "raw", "gae"]
 """How completions are compared: see `outcome_advantages`."""
-ALONE: tuple[Estimator, ...] = ("remax", "reinforce", "raw")
+ALONE: tuple[Estimator, ...] = ("remax", "reinforce", "raw", "gae")
 """Those that do not compare a completion with others of its problem."""
 
 
@@ -38,6 +38,7 @@ def outcome_advantages(
     - remax: r - the reward of the greedy completion (ReMax, arXiv:2310.10505)
     - reinforce: r, brought to mean 0 and std 1 over the batch (REINFORCE++, arXiv:2501.03262)
     - reinforce_baseline: r - mean of the group, brought to std 1 over the batch (ibid.)
+    - gae: by a critic, see `generalised_advantages`, not here
     - raw: r itself, which of a verdict is I(o) of online rejection sampling (DeepSeekMath, section 5.2)
 
     Args:
@@ -50,6 +51,8 @@ def outcome_advantages(
     >>> outcome_advantages([[1.0, 0.0, None, 0.0, 1.0]], "no_std")
     [[0.5, -0.5, 0.0, -0.5, 0.5]]
     """
+    if estimator == "gae":
+        raise ValueError("gae needs the values of a critic: see generalised_advantages")
     if estimator == "raw":
         return [_plain(group) for group in rewards_PG]
     if estimator == "reinforce":

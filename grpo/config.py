@@ -33,6 +33,9 @@ class GRPOConfig(OptimizerConfig):
     """Of AdamW: memory of the gradient's mean and of its square."""
     decay_share: float = 1.0
     """The learning rate falls linearly to 0 over this last share of the steps."""
+    iteration_steps: int = 0
+    """Steps of an iteration, at whose beginning the reference becomes the policy as it is, and the reward may be
+    renewed (Algorithm 1 of DeepSeekMath); 0 makes the whole run one iteration."""
     supervision: Literal["outcome", "process"] = "outcome"
     """outcome: a reward for each completion; process: one for each step that the scorer values (section 4.1.3 of
     DeepSeekMath), and one for the whole where it values none."""
@@ -55,7 +58,7 @@ class GRPOConfig(OptimizerConfig):
     dev_every: int = 10
     """Steps between greedy evaluations on the dev problems, where there are any."""
     checkpoint_every: int = 10
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
     logged_groups: int = 1
     """Groups of a step whose completions are kept in completions.jsonl."""
 
@@ -68,7 +71,7 @@ class GRPOConfig(OptimizerConfig):
         check_settings(
             self,
             positive=("steps", "prompts_per_step", "group_size", "updates_per_batch", "mini_batches", "dev_every"),
-            not_negative=("logged_groups", "refill_rounds"),
+            not_negative=("iteration_steps", "logged_groups", "refill_rounds"),
         )
         if not 0 < self.score_deadline_s <= threading.TIMEOUT_MAX:
             raise ValueError(f"score_deadline_s must be above 0 and finite, got {self.score_deadline_s}")
@@ -77,6 +80,15 @@ class GRPOConfig(OptimizerConfig):
         if self.supervision == "process" and self.estimator != "grpo":
             raise ValueError(f"process supervision has its own comparison: leave out estimator {self.estimator!r}")
         self.sampling()  # checks the rest
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Of a step."""
+        return self.updates_per_batch * self.mini_batches
+
+    def iteration(self, step: int) -> int:
+        """The iteration to which a step belongs."""
+        return step // self.iteration_steps if self.iteration_steps else 0
 
     def sampling(self) -> Sampling:
         """How rollouts are drawn."""
@@ -92,6 +104,7 @@ PRESETS = {
     "sapo": GRPOConfig(objective=Objective(surrogate="sapo")),
     "rloo": GRPOConfig(estimator="rloo"),
     "reinforce++": GRPOConfig(estimator="reinforce_baseline"),
+    "ppo": GRPOConfig(objective=Objective(average="token"), estimator="gae"),
     "online-rft": GRPOConfig(objective=Objective(surrogate="plain"), estimator="raw"),
 }
 """Objective and estimator of the papers: arXiv 2402.03300, 2503.14476, 2503.20783, 2507.18071, 2506.13585, 2511.20347,

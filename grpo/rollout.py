@@ -2,17 +2,20 @@
 
 import statistics
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from transformers import PreTrainedModel
 
 from markscheme.files import InputError
-from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
+from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling, seed_of
 from markscheme.grpo.reward import score_as_written
 from markscheme.problems import Problem
 from markscheme.scoring import Sample, Score, Scorer
 
+UNSCORED_LIMIT = 0.2
+"""A larger share of completions without a score stops a run."""
 PromptIds = Callable[[Problem], tuple[int, ...]]
 
 
@@ -24,6 +27,28 @@ class Rollout:
     prompt_ids: tuple[int, ...]
     completion: Completion
     score: Score
+
+    def to_plain(self) -> dict[str, Any]:
+        """As values that a checkpoint can hold."""
+        completion = asdict(self.completion) | {"finish_reason": self.completion.finish_reason.value}
+        problem = {field.name: getattr(self.problem, field.name) for field in fields(self.problem)}
+        return {
+            "problem": problem | {"meta": dict(self.problem.meta)},
+            "prompt_ids": self.prompt_ids,
+            "completion": completion,
+            "score": self.score.to_dict(),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Rollout":
+        """The inverse of `to_plain`."""
+        reason = FinishReason(plain["completion"]["finish_reason"])
+        return cls(
+            problem=Problem(**plain["problem"]),
+            prompt_ids=plain["prompt_ids"],
+            completion=Completion(**{**plain["completion"], "finish_reason": reason}),
+            score=Score.from_dict(plain["score"]),
+        )
 
 
 Decode = Callable[[Sequence[int]], str]
@@ -140,7 +165,8 @@ def greedy_scores(
 
 
 def score_metrics(scores: Sequence[Score]) -> dict[str, float]:
-    """Mean reward, accuracy where there are verdicts, and the share without a score, which is left out of both.
+    """Mean reward, accuracy where there are verdicts, and the share without a score, which is left out of both; and the
+    mean of each part, where a score is made of several.
 
     A scorer that rates gives no verdicts, so there is no accuracy then, rather than one of 0.
     """
@@ -151,7 +177,12 @@ def score_metrics(scores: Sequence[Score]) -> dict[str, float]:
         metrics["reward"] = statistics.fmean(values)
     if verdicts:
         metrics["accuracy"] = sum(verdicts) / len(verdicts)
-    return metrics
+    by_part: dict[str, list[float]] = {}
+    for score in scores:
+        for name, part in score.parts.items():
+            if part.value is not None:
+                by_part.setdefault(f"reward/{name}", []).append(part.value)
+    return metrics | {name: statistics.fmean(values) for name, values in by_part.items()}
 
 
 def rollout_seeds(seed: int, step: int, problems: Sequence[Problem], group_size: int) -> list[list[int]]:

@@ -5,15 +5,15 @@ Shapes: P problems, G completions of each, M predicted tokens of a micro-batch.
 
 import itertools
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from markscheme.generation import FinishReason
+from markscheme.generation import FinishReason, seed_of
 from markscheme.grpo.attention import Packing
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import completion_head, hidden_states, score, score_and_backward
@@ -81,6 +81,17 @@ def _is_trained(rollout: Rollout, config: GRPOConfig) -> bool:
     return rollout.score.value is not None and not (config.drop_truncated and is_cut_off)
 
 
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far the update on a batch has come: what a checkpoint inside of it must hold besides weights."""
+
+    done: int = 0
+    """Optimizer steps."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    old_logprobs: list[Tensor] = field(default_factory=list)
+    """Of the policy before the first of them, a vector for each packed row; empty where the sampler's word is taken."""
+
+
 def update_policy(
     policy: PreTrainedModel,
     reference: PreTrainedModel | None,
@@ -90,6 +101,8 @@ def update_policy(
     config: GRPOConfig,
     step: int,
     packing: Packing,
+    progress: Progress | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, float]:
     """`updates_per_batch` passes over one batch of rollouts, `mini_batches` optimizer steps each; returns the metrics
     of the last.
@@ -98,6 +111,8 @@ def update_policy(
         advantages_PG: of each completion, one advantage for each token.
         step: of the run, which sets the learning rate.
         packing: how the policy (and the reference) takes micro-batches, see `attention.packing_for`.
+        progress: where an interrupted update goes on.
+        on_progress: is told after each optimizer step but the last.
 
     Raises:
         MismatchError: if the policy finds the completions much likelier or less likely than their sampler said. Nothing
@@ -108,19 +123,28 @@ def update_policy(
         trained_of(groups_PG[first:last], advantages_PG[first:last], config)
         for first, last in itertools.pairwise(_boundaries(len(groups_PG), config.mini_batches))
     ]
-    metrics = {"trained_completions": float(sum(map(len, parts)))}
+    progress = progress or Progress(metrics={"trained_completions": float(sum(map(len, parts)))})
     # The first pass over a batch is the old policy, as long as nothing has moved; else the sampler's word is taken.
     on_policy = config.mini_batches == 1
-    batches = [_Batch(policy, reference, part, config, packing, on_policy=on_policy) for part in parts if part]
-    with_entropy = step % ENTROPY_EVERY == 0
-    for _ in range(config.updates_per_batch):
-        for batch in batches:
-            seen = batch.backward(with_entropy=with_entropy)
-            if "sampler_mismatch" not in metrics:  # later the policy has moved
-                _check_mismatch(metrics.setdefault("sampler_mismatch", seen["sampler_mismatch"]))
-            metrics |= {name: value for name, value in seen.items() if name != "sampler_mismatch"}
-            metrics |= take_step(policy, optimizer, config, step, config.steps)
-    return metrics
+    batches = [_Batch(policy, reference, part, config, packing, on_policy=on_policy) for part in parts]
+    if progress.old_logprobs:
+        batches[0].take_old_logprobs(progress.old_logprobs)
+    while progress.done < config.optimizer_steps:
+        torch.manual_seed(seed_of("dropout", config.seed, step, progress.done))
+        batch = batches[progress.done % config.mini_batches]
+        if batch.rows:
+            seen = batch.backward(with_entropy=step % ENTROPY_EVERY == 0)
+            mismatch = seen.pop("sampler_mismatch")
+            if "sampler_mismatch" not in progress.metrics:  # later the policy has moved
+                _check_mismatch(mismatch)
+                progress.metrics["sampler_mismatch"] = mismatch
+            progress.metrics |= seen | take_step(policy, optimizer, config, step, config.steps)
+        progress.done += 1
+        if on_policy and progress.done == 1:
+            progress.old_logprobs = batch.old_logprobs()
+        if progress.done < config.optimizer_steps:
+            on_progress(progress)
+    return progress.metrics
 
 
 def _check_mismatch(mismatch: float) -> None:
@@ -162,6 +186,15 @@ class _Batch:
         if reference is not None and in_reward:
             for row, data in zip(self.rows, self.data, strict=True):
                 _charge_divergence(data, self._logprobs(reference, row), config.objective.kl_coef)
+
+    def old_logprobs(self) -> list[Tensor]:
+        """As the first pass found them, a vector for each row."""
+        return [data.old_logprobs_M for data in self.data if data.old_logprobs_M is not None]
+
+    def take_old_logprobs(self, of_rows: Sequence[Tensor]) -> None:
+        """Those of a first pass that is over."""
+        for data, old_logprobs_M in zip(self.data, of_rows, strict=True):
+            data.old_logprobs_M = old_logprobs_M
 
     def backward(self, *, with_entropy: bool = False) -> dict[str, float]:
         """Adds the gradient of the step to the parameters; returns what was seen on the way."""

@@ -31,9 +31,17 @@ class CriticConfig(OptimizerConfig):
     value_clip: float = 0.2
     """How far a value may move from what it was when the completions were drawn, and still gain by it."""
 
+    gamma: float = 1.0
+    """What a reward is worth a token earlier."""
+    gae_lambda: float = 1.0
+    """1 compares with the whole return, 0 with the next value: see `advantage.generalised_advantages`."""
+
     def __post_init__(self) -> None:
         OptimizerConfig.__post_init__(self)  # super() does not know a class with slots
         check_settings(self, positive=("value_clip",))
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
 
 
 class Critic:

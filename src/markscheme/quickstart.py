@@ -119,7 +119,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
             lambda problem: form.prompt_ids(problem.question, tokenizer),
             config.grpo(),
             log,
-            dev,
+            dev_problems=dev,
             on_step=lambda done, metrics: bar.update(done, watch.note(metrics)),
         )
         bar.update(config.steps)
@@ -128,7 +128,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
 
     comparison = compare(before, after)
     metrics = log.read("metrics.jsonl")
-    train_cpu_s = sum(line[name] for line in log.read("timings.jsonl") for name in line.keys() - {"step"})
+    train_cpu_s = sum(line[name] for line in log.read("timings.jsonl") for name in line if name.endswith("_cpu_s"))
     summary = _summary(comparison, config, train_cpu_s)
     write_report(
         comparison,

@@ -112,9 +112,9 @@ class Run:
             lambda problem: PromptFormat(instruction="").prompt_ids(problem.question, tokenizer),
             config,
             log,
-            dev_problems,
-            lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
-            on_step,
+            dev_problems=dev_problems,
+            decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
+            on_step=on_step,
         )
         return log.read()
 

@@ -18,15 +18,18 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.compose import as_scorer
-from markscheme.generation import Completion, FinishReason
+from markscheme.generation import Completion, FinishReason, Request, Sampling
 from markscheme.grpo.advantage import Estimator, outcome_advantages
 from markscheme.grpo.attention import attend_packed
+from markscheme.grpo.baselines.ppo import Critic, CriticConfig
+from markscheme.grpo.batch import by_critic, update_critic
 from markscheme.grpo.config import PRESETS, GRPOConfig
 from markscheme.grpo.layout import pack_rows
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics, step_rewards
 from markscheme.grpo.training import train_grpo
 from markscheme.grpo.update import MismatchError, trained_of, update_policy
+from markscheme.optimizer import take_step
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
 from markscheme.run_log import RunLog
@@ -60,6 +63,7 @@ def train(
     config: GRPOConfig = CONFIG,
     reward=digits,  # type: ignore[no-untyped-def]
     on_step=lambda step, metrics: None,  # type: ignore[no-untyped-def]
+    **options: Any,
 ) -> list[dict[str, float]]:
     log = RunLog(folder, {"grpo": dataclasses.asdict(config)})
     form = PromptFormat(instruction="")
@@ -71,9 +75,13 @@ def train(
         lambda problem: form.prompt_ids(problem.question, tokenizer),
         config,
         log,
-        PROBLEMS[:4],
-        lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)),
-        on_step,
+        dev_problems=PROBLEMS[:4],
+        decode=lambda ids: str(
+            tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        ),
+        critic=Critic(model, CriticConfig(learning_rate=1e-3)) if config.estimator == "gae" else None,
+        on_step=on_step,
+        **options,
     )
     return log.read()
 
@@ -424,6 +432,44 @@ def test_the_run_folder_tells_the_run(
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000006"]
 
 
+def test_the_reference_is_renewed_with_each_iteration_and_so_may_be_the_reward(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, objective=Objective(kl_coef=0.01), iteration_steps=2, logged_groups=1)
+    told: list[int] = []
+
+    def next_scorer(iteration: int) -> Scorer:
+        told.append(len(RunLog(tmp_path / "run", record).read("completions.jsonl")))
+        return as_scorer(digits, name="digits", version=str(iteration))
+
+    record = {"grpo": dataclasses.asdict(config)}
+    reward = as_scorer(digits, name="digits", version="0")
+    lines = train(tiny_model, tokenizer, tmp_path / "run", config, reward, next_scorer=next_scorer)
+    kl = [line["kl"] for line in lines if "kl" in line]
+    assert kl[0] == kl[2] == kl[4] == 0
+    assert min(kl[1], kl[3], kl[5]) > 0
+    assert told == [2 * 4, 4 * 4], "each is made once, when the iteration before is in the log"
+    table = RunLog(tmp_path / "run", record).read("completions.jsonl")
+    assert [(row["step"], row["iteration"], row["scorer"]) for row in table[::4]] == [
+        (1, 0, "digits 0"), (2, 0, "digits 0"), (3, 1, "digits 1"), (4, 1, "digits 1"), (5, 2, "digits 2"),
+        (6, 2, "digits 2"),
+    ]  # fmt: skip
+
+
+def test_with_a_critic_the_reward_comes_with_the_last_token(tiny_model: PreTrainedModel) -> None:
+    """Values .5, .25 and a reward of 1: with gamma = lambda = 1 each token has the reward less its value."""
+    critic = Critic(tiny_model, CriticConfig(learning_rate=1e-3))
+    group = [rollout([1, 2], 1.0), rollout([3], None)]
+    with patch.object(critic, "values", return_value=[[0.5, 0.25], [0.125]]):
+        batch = by_critic([group], critic)
+    assert batch.advantages_PGT == [[[0.5, 0.75], [0.0]]]
+    with patch.object(critic, "update", return_value={}) as update:
+        update_critic(critic, batch, CONFIG, 3)
+    sequences, returns, old_values, step, num_steps = update.call_args.args
+    assert [one.completion_ids for one in sequences] == [(1, 2)]
+    assert (returns, old_values, step, num_steps) == ([[1.0, 1.0]], [[0.5, 0.25]], 3, CONFIG.steps)
+
+
 class InterruptionError(Exception):
     pass
 
@@ -453,6 +499,88 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     for mine, theirs in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+IN_STEPS: dict[str, dict[str, Any]] = {
+    "several mini-batches, a reference, refilling": {
+        "objective": Objective(kl_coef=0.01),
+        "updates_per_batch": 2,
+        "mini_batches": 2,
+        "refill_rounds": 2,
+    },
+    "old log-probabilities of the first pass": {"updates_per_batch": 3},
+    "a reference that is renewed": {
+        "objective": Objective(kl_coef=0.1),
+        "updates_per_batch": 2,
+        "iteration_steps": 2,
+    },
+    "a critic": {"estimator": "gae", "updates_per_batch": 2, "mini_batches": 2},
+    "a divergence in the reward": {
+        "objective": Objective(kl="k1_reward", kl_coef=0.1),
+        "updates_per_batch": 2,
+        "mini_batches": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("case", IN_STEPS)
+def test_a_run_goes_on_bit_by_bit_from_any_optimizer_step(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted before each of its optimizer steps in turn, with a checkpoint after each of them."""
+    from markscheme.policy.make import make_model
+
+    config = dataclasses.replace(CONFIG, steps=4, checkpoint_every=1, **IN_STEPS[case])
+    drawn: list[int] = []
+    plain_stream = TorchEngine.stream
+
+    def counted(self: TorchEngine, requests: Sequence[Request], sampling: Sampling) -> Any:
+        drawn.append(len(requests))
+        return plain_stream(self, requests, sampling)
+
+    monkeypatch.setattr(TorchEngine, "stream", counted)
+    train(make_model(len(tokenizer), width=32, layers=2, seed=0), tokenizer, tmp_path / "calm", config)
+    draws = len(drawn)
+    drawn.clear()
+    patience = 0
+
+    def impatient(*arguments: Any) -> dict[str, float]:
+        nonlocal patience
+        patience -= 1
+        if patience < 0:
+            raise InterruptionError
+        return take_step(*arguments)
+
+    monkeypatch.setattr("markscheme.grpo.update.take_step", impatient)
+    interruptions = 0
+    while True:
+        patience = 1  # one optimizer step, and no more
+        try:
+            train(make_model(len(tokenizer), width=32, layers=2, seed=0), tokenizer, tmp_path / "hasty", config)
+        except InterruptionError:
+            interruptions += 1
+            continue
+        break
+
+    assert interruptions >= 4 * (config.optimizer_steps - 1)
+    # A step whose first optimizer step fails is drawn again, one that has a checkpoint inside is not.
+    assert len(drawn) <= 3 * draws
+    for name in ("metrics.jsonl", "completions.jsonl"):
+        assert (tmp_path / "calm" / name).read_bytes() == (tmp_path / "hasty" / name).read_bytes()
+    (calm,), (hasty,) = ([*(tmp_path / name / "checkpoints").iterdir()] for name in ("calm", "hasty"))
+    assert calm.name == hasty.name
+    assert same(*(torch.load(folder / "state.pt", weights_only=True) for folder in (calm, hasty)))
+
+
+def same(mine: Any, theirs: Any) -> bool:
+    """Whether two checkpoints hold the same, bit by bit."""
+    if isinstance(mine, torch.Tensor):
+        return torch.equal(mine, theirs)
+    if isinstance(mine, dict):
+        return mine.keys() == theirs.keys() and all(same(mine[key], theirs[key]) for key in mine)
+    if isinstance(mine, list | tuple):
+        return len(mine) == len(theirs) and all(map(same, mine, theirs))
+    return bool(mine == theirs)
 
 
 KILLED_RUN = """

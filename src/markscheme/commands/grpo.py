@@ -19,6 +19,7 @@ from markscheme.commands.shared import (
     scorer_by_name,
 )
 from markscheme.files import InputError
+from markscheme.grpo.baselines.ppo import Critic, CriticConfig
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import UnscoredError
@@ -41,6 +42,7 @@ def grpo(
     preset: str | None = None,
     config: Path | None = None,
     settings: Annotated[GRPOConfig | None, Parameter(name="*")] = None,
+    critic: CriticConfig | None = None,
 ) -> None:
     """Train a policy by GRPO; killed and called again, it goes on from its last checkpoint.
 
@@ -55,10 +57,12 @@ def grpo(
     scorer
         math, gsm8k or cmath, or the folder of a reward model.
     preset
-        Settings of a paper: deepseekmath, dapo, dr-grpo, gspo, cispo, sapo, rloo, reinforce++ or online-rft; other
+        Settings of a paper: ppo, deepseekmath, dapo, dr-grpo, gspo, cispo, sapo, rloo, reinforce++ or online-rft; other
         options overrule it.
     config
         TOML file of options.
+    critic
+        The value model, which the estimator gae (PPO) needs.
     """
     model, settings = model or ModelOptions(), settings or GRPOConfig()
     reward = scorer_by_name(scorer)
@@ -79,6 +83,13 @@ def grpo(
         "prompt_format": asdict(form),
         "grpo": asdict(settings),
     }
+    value_model = None
+    if settings.estimator == "gae":
+        critic = critic or CriticConfig(learning_rate=settings.learning_rate, token_budget=settings.token_budget)
+        record["critic"] = asdict(critic)
+        value_model = Critic(policy, critic)
+    elif critic is not None:
+        raise InputError(f"the estimator {settings.estimator} has no critic: leave out --critic, or take --preset ppo")
     engine = TorchEngine(policy, tokenizer)
     check_head(policy)
     check_room(room_of(policy), tokenizer, form, [*problems, *dev_problems], settings.max_completion_tokens)
@@ -97,8 +108,9 @@ def grpo(
                 lambda problem: form.prompt_ids(problem.question, tokenizer),
                 settings,
                 log,
-                dev_problems,
-                decode,
+                dev_problems=dev_problems,
+                decode=decode,
+                critic=value_model,
                 on_step=lambda done, metrics: bar.update(done, step_note(metrics)),
             )
     except UnscoredError as error:
