@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test lint wheel policy bench-verifiers bench-grpo clean
+.PHONY: help quickstart test lint wheel policy bench-verifiers bench-grpo study clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -41,6 +41,11 @@ bench-verifiers: $(VENV)/installed ## our verifier against its peers, as far as 
 bench-grpo: OUT :=
 bench-grpo: $(VENV)/installed ## our GRPO loop against TRL's (OUT=folder SEED=n)
 	$(BIN)/python -m markscheme.benchmarks.speed.grpo --seed $(SEED) $(if $(OUT),--out $(OUT))
+
+study: STUDY ?= paradigm
+study: OUT := runs/studies
+study: $(VENV)/installed ## training methods side by side on the embedded policy (STUDY=paradigm OUT=folder)
+	$(BIN)/python -m markscheme.studies $(STUDY) --out $(OUT)
 
 clean: ## remove the environment and what was built, runs excepted
 	rm -rf $(VENV) build dist

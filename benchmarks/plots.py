@@ -1,5 +1,6 @@
 """The figures of a report. Each function makes one figure; none touches matplotlib's global state."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from markscheme.benchmarks.outcomes import Evaluation, values_by_metric
 
 # Grey against blue differ in lightness too, so they stay apart for the colour-blind and in a grey print.
 BEFORE_COLOUR, AFTER_COLOUR = "#8b8f97", "#0b5fa5"
+CURVE_COLOURS = ("#0b5fa5", "#c2571a", "#4f8a5b", "#a33b6b", "#b59a2a", "#6b5bb0", "#3b9aa3", "#777777", "#26282c")
 INK, RULE = "#26282c", "#d9d9d4"
 
 WIDTH_INCHES = 5.6  # a phone shows the figure at two thirds of this width: the letters stay legible
@@ -91,6 +93,45 @@ def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
     axes.set_xlim(0, longest)
     _legend(figure, columns=2)
     return figure
+
+
+def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> Figure:
+    """Mean reward and dev accuracy against the training step: a colour for each method, a thin line for each of its
+    runs and a thick one for their mean.
+    """
+    shown = [
+        name
+        for name in ("reward", "dev_accuracy")
+        if any(_points(run, name) for runs in curves.values() for run in runs)
+    ]
+    figure = Figure(figsize=(WIDTH_INCHES, 0.9 + 2.2 * len(shown)), layout="constrained")
+    for row, name in enumerate(shown, 1):
+        axes = _axes(figure, (len(shown), 1, row))
+        for colour, (method, runs) in zip(itertools.cycle(CURVE_COLOURS), curves.items(), strict=False):
+            by_run = [_smoothed(_points(run, name)) for run in runs]
+            for points in by_run:
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.7, alpha=0.45)
+            means = [
+                (at_step[0][0], sum(value for _, value in at_step) / len(at_step))
+                for at_step in zip(*by_run, strict=False)
+            ]
+            axes.plot(*zip(*means, strict=True), color=colour, linewidth=2, label=method if row == 1 else None)
+        axes.set_ylabel(name.replace("_", " "))
+        _room_above(axes)
+    axes.set_xlabel("training step")
+    _legend(figure, columns=4)
+    return figure
+
+
+def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Each value with those of the steps before it, as many as `SMOOTHED_STEPS`, where there are far more."""
+    if len(points) <= 2 * SMOOTHED_STEPS:
+        return list(points)
+    values = [value for _, value in points]
+    return [
+        (step, sum(values[max(0, k + 1 - SMOOTHED_STEPS) : k + 1]) / min(k + 1, SMOOTHED_STEPS))
+        for k, (step, _) in enumerate(points)
+    ]
 
 
 def _axes(figure: Figure, place: tuple[int, int, int] = (1, 1, 1), sharex: Axes | None = None) -> Axes:

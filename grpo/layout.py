@@ -19,7 +19,7 @@ BUCKET_WASTE = 1.25
 """Completions of a block attend together, padded to the longest of them, up to this many times their tokens."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one is itself only: what belongs to a row is found by its blocks
 class Bucket:
     """Completions of one prompt that attend together."""
 
@@ -29,7 +29,7 @@ class Bucket:
     """False for padding."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """A prompt and completions of it."""
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
@@ -18,17 +17,22 @@ from transformers import PreTrainedModel
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.generation import Generator
-from markscheme.grpo.attention import packing_for
+from markscheme.grpo.attention import Packing, packing_for
 from markscheme.grpo.baselines.ppo import Critic
-from markscheme.grpo.batch import Batch, Draw, batch_metrics, records, update_critic
+from markscheme.grpo.batch import Batch, Draw, batch_metrics, joined, records, update_critic
 from markscheme.grpo.config import GRPOConfig
+from markscheme.grpo.flops import update_flops
 from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import Decode, PromptIds, check_room, greedy_metrics
 from markscheme.grpo.update import Progress, update_policy
+from markscheme.machine import gemm_peak
+from markscheme.models import has_adapter
 from markscheme.optimizer import make_optimizer
 from markscheme.problems import Problem
 from markscheme.run_log import RunLog
 from markscheme.scoring import Scorer
+
+CHECKPOINTS = "checkpoints"
 
 
 def train_grpo(
@@ -56,7 +60,7 @@ def train_grpo(
         next_scorer: the reward of iteration 1, 2, ..., such as a reward model trained on with the rollouts so far,
             which are in the run's completions.jsonl; by default it stays `scorer`.
         dev_scorer: judges the dev problems; by default as the reward does.
-        on_step: is told (steps done, the step's metrics).
+        on_step: is told (steps done, the step's metrics and timings).
 
     Raises:
         ValueError: if `decode` or `critic` is missing.
@@ -72,13 +76,6 @@ def train_grpo(
         raise ValueError("the estimator gae needs a critic, and no other does")
     check_head(policy)
     check_room(policy, [*problems, *dev_problems], prompt_ids, config.max_completion_tokens)
-    packing = packing_for(policy)
-    reference = copy.deepcopy(policy).eval().requires_grad_(False) if config.objective.kl_coef else None
-    run = _Run(config, log.folder / "checkpoints", policy, reference, make_optimizer(policy, config), critic)
-    first_step, flight = run.resume()
-    log.rewind(first_step)
-    generator.load_weights(policy.state_dict().items())
-    policy.train()
     draw = Draw(
         generator=generator,
         scorer=scorer,
@@ -88,57 +85,65 @@ def train_grpo(
         decode=decode,
         critic=critic,
     )
+    packing = packing_for(policy)  # which readies the policy for it, and then every copy of it
+    run = _Run(
+        policy=policy,
+        reference=_reference(policy, config),
+        optimizer=make_optimizer(policy, config),
+        critic=critic,
+        packing=packing,
+        config=config,
+        log=log,
+    )
+    first_step, flight = run.resume()
+    generator.load_weights(policy.state_dict().items())
+    policy.train()
+    clock = _Clock()
 
     def dev_metrics() -> dict[str, float]:
-        judge = dev_scorer or draw.scorer
-        return greedy_metrics(
-            generator, judge, dev_problems, prompt_ids, config.sampling(), config.score_deadline_s
-        )  # fmt: skip
-
-    clock = _Clock()
-    if dev_problems and not log.read():
+        common = (dev_problems, prompt_ids, config.sampling(), config.score_deadline_s)
         with clock("dev"):
-            before = dev_metrics()
-        log.write(0, before, clock.take())
+            return greedy_metrics(generator, dev_scorer or draw.scorer, *common)
+
+    if dev_problems and not log.read():
+        log.write(0, dev_metrics(), clock.take())
     for step in range(first_step, config.steps):
         iteration = config.iteration(step)
-        if next_scorer is not None and iteration and (step == first_step or config.iteration(step - 1) < iteration):
+        begins = step > 0 and config.iteration(step - 1) < iteration
+        if next_scorer is not None and iteration and (begins or step == first_step):
             draw = replace(draw, scorer=next_scorer(iteration))
         if flight is None:
-            if reference is not None and step and config.iteration(step - 1) < iteration:
-                reference.load_state_dict(policy.state_dict())
+            if begins:
+                run.renew_reference()
             with clock("rollout"):
                 drawn = draw(step)
                 trained = draw.refilled(step, drawn) if config.refill_rounds else drawn
             flight = _Flight(drawn=drawn, trained=trained)
-        metrics = flight.metrics()
         with clock("update"):
-            metrics |= update_policy(
-                policy,
-                reference,
-                run.optimizer,
-                flight.trained.groups_PG,
-                flight.trained.advantages_PGT,
-                config,
-                step,
-                packing,
-                flight.progress,
-                functools.partial(run.save, step, flight),
-            )
-            if critic is not None:
-                metrics |= update_critic(critic, flight.trained, config, step)
+            metrics = run.update(step, flight)
             generator.load_weights(policy.state_dict().items())
         done = step + 1
         if dev_problems and (done % config.dev_every == 0 or done == config.steps):
-            with clock("dev"):
-                metrics |= dev_metrics()
-        log.write(done, metrics, clock.take())
+            metrics |= dev_metrics()
+        timings = clock.take()
+        timings |= _throughput(policy, flight, config, timings)
+        log.write(done, metrics, timings)
         origin = {"step": done, "iteration": iteration, "scorer": f"{draw.scorer.name} {draw.scorer.version}"}
         for record in records(flight.drawn, config.logged_groups):
             log.append("completions.jsonl", origin | record)
         flight = None
         run.save(done)
-        on_step(done, metrics)
+        on_step(done, metrics | timings)
+
+
+def _reference(policy: PreTrainedModel, config: GRPOConfig) -> PreTrainedModel | None:
+    """The initial policy, if it is needed: a copy, unless it is what remains with the adapter off."""
+    if not config.objective.kl_coef:
+        return None
+    if has_adapter(policy) and not config.iteration_steps:
+        return policy
+    reference: PreTrainedModel = copy.deepcopy(policy).eval().requires_grad_(False)
+    return reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,18 +179,42 @@ class _Flight:
         return cls(drawn=drawn, trained=trained, progress=progress)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What a checkpoint holds, and when one is due."""
+    """What learns, and its checkpoints."""
 
-    config: GRPOConfig
-    folder: Path
     policy: PreTrainedModel
     reference: PreTrainedModel | None
     optimizer: Optimizer
     critic: Critic | None
+    packing: Packing
+    config: GRPOConfig
+    log: RunLog
 
-    def save(self, step: int, flight: "_Flight | None" = None, progress: Progress | None = None) -> None:
+    def update(self, step: int, flight: _Flight) -> dict[str, float]:
+        """All optimizer steps on the batch of a step, or those that are left; returns the step's metrics."""
+        metrics = flight.metrics() | update_policy(
+            self.policy,
+            self.reference,
+            self.optimizer,
+            flight.trained.groups_PG,
+            flight.trained.advantages_PGT,
+            self.config,
+            step,
+            self.packing,
+            flight.progress,
+            functools.partial(self.save, step, flight),
+        )
+        if self.critic is not None:
+            metrics |= update_critic(self.critic, flight.trained, self.config, step)
+        return metrics
+
+    def renew_reference(self) -> None:
+        """The policy as it is now."""
+        if self.reference is not None:
+            self.reference.load_state_dict(self.policy.state_dict())
+
+    def save(self, step: int, flight: _Flight | None = None, progress: Progress | None = None) -> None:
         """Writes a checkpoint before a step or, with its batch and how far it has come, inside of it, if one is due."""
         position = step * self.config.optimizer_steps + (progress.done if progress else 0)
         if position % self.config.checkpoint_every and step != self.config.steps:
@@ -196,19 +225,37 @@ class _Run:
             extra["reference"] = self.reference.state_dict()
         if self.critic is not None:
             extra["critic"] = self.critic.state_dict()
-        save_checkpoint(self.folder, position, self.policy, self.optimizer, extra)
+        save_checkpoint(self.log.folder / CHECKPOINTS, position, self.policy, self.optimizer, extra)
 
     def resume(self) -> tuple[int, _Flight | None]:
         """Takes over the last checkpoint; returns the step to go on with, and its batch where it has one."""
-        position, extra = load_checkpoint(self.folder, self.policy, self.optimizer)
+        position, extra = load_checkpoint(self.log.folder / CHECKPOINTS, self.policy, self.optimizer)
+        step = position // self.config.optimizer_steps
+        self.log.rewind(step)
         if extra is None:
             return 0, None
         if self.reference is not None and "reference" in extra:
             self.reference.load_state_dict(extra["reference"])
         if self.critic is not None:
             self.critic.load_state_dict(extra["critic"])
-        flight = None if extra["flight"] is None else _Flight.from_plain(extra["flight"])
-        return position // self.config.optimizer_steps, flight
+        return step, None if extra["flight"] is None else _Flight.from_plain(extra["flight"])
+
+
+def _throughput(
+    policy: PreTrainedModel, flight: _Flight, config: GRPOConfig, seconds: Mapping[str, float]
+) -> dict[str, float]:
+    """Completion tokens a second of the rollouts, and the update's share of what the machine can multiply."""
+    found: dict[str, float] = {}
+    if "rollout_s" in seconds:  # not so in a step that went on from a checkpoint inside of it
+        tokens = sum(len(rollout.completion.ids) for group in flight.drawn.groups_PG for rollout in group)
+        found["tokens_per_s"] = tokens / seconds["rollout_s"]
+    with_reference = bool(config.objective.kl_coef)
+    moved = flight.trained if with_reference else joined(flight.trained.where_something_is_learned())
+    groups = [(len(group[0].prompt_ids), [len(one.completion.ids) for one in group]) for group in moved.groups_PG]
+    flops = config.updates_per_batch * update_flops(policy, groups, with_reference=with_reference)
+    spent = seconds["update_cpu_s" if policy.device.type == "cpu" else "update_s"]
+    found["update_peak_share"] = flops / spent / gemm_peak(policy.device.type, str(policy.dtype).removeprefix("torch."))
+    return found
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ Shapes: P problems, G completions of each, M predicted tokens of a micro-batch.
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,6 +22,7 @@ from markscheme.grpo.layout import PackedRow
 from markscheme.grpo.objective import Objective, Tokens, divergence, mean_by_completion, token_losses, weights_of
 from markscheme.grpo.pack import MicroBatch, TokenSequence
 from markscheme.grpo.rollout import Rollout
+from markscheme.models import adapter_off
 from markscheme.optimizer import take_step
 
 ENTROPY_EVERY = 10
@@ -110,6 +112,7 @@ def update_policy(
     Args:
         advantages_PG: of each completion, one advantage for each token.
         step: of the run, which sets the learning rate.
+        reference: another model, or the policy itself, if it has an adapter that can be off.
         packing: how the policy (and the reference) takes micro-batches, see `attention.packing_for`.
         progress: where an interrupted update goes on.
         on_progress: is told after each optimizer step but the last.
@@ -203,7 +206,7 @@ class _Batch:
             for name, value in self._backward_row(row, data, with_entropy=with_entropy).items():
                 sums[name] = sums.get(name, 0.0) + value
         num_tokens = sum(len(row.targets_M) for row in self.rows)
-        loss = sums.pop("surrogate_loss")
+        loss = sums.pop("surrogate_loss", 0.0)  # there may be nothing to do
         return {"surrogate_loss": loss} | {name: total / num_tokens for name, total in sums.items()}
 
     def _backward_row(self, row: PackedRow | MicroBatch, data: "_RowData", *, with_entropy: bool) -> dict[str, float]:
@@ -227,9 +230,11 @@ class _Batch:
         return data.metrics(objective, new_M, entropy_M, reference_M)
 
     @torch.no_grad()
-    def _logprobs(self, model: PreTrainedModel, row: PackedRow | MicroBatch) -> Tensor:
-        return score(hidden_states(model, row), completion_head(model), row.targets_M.to(model.device),
-                     self.config.temperature)  # fmt: skip
+    def _logprobs(self, reference: PreTrainedModel, row: PackedRow | MicroBatch) -> Tensor:
+        """Of the reference, which may be the policy with its adapter off."""
+        with adapter_off(self.policy) if reference is self.policy else nullcontext():
+            targets_M = row.targets_M.to(reference.device)
+            return score(hidden_states(reference, row), completion_head(reference), targets_M, self.config.temperature)
 
 
 class _RowData:

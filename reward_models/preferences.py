@@ -76,11 +76,8 @@ def split_pairs(
     Raises:
         InputError: if a part is empty.
     """
-    train: list[PreferencePair] = []
-    held_out: list[PreferencePair] = []
-    for pair in pairs:
-        part = held_out if int(pair.group, 16) < held_out_share * 16 ** len(pair.group) else train
-        part.append(pair)
+    train = [pair for pair in pairs if not is_held_out(pair, held_out_share)]
+    held_out = [pair for pair in pairs if is_held_out(pair, held_out_share)]
     if not train or not held_out:
         num_questions = len({pair.group for pair in pairs})
         raise InputError(
@@ -88,6 +85,11 @@ def split_pairs(
             f"{len(held_out)} held out: give pairs of more questions or another held_out_share"
         )
     return train, held_out
+
+
+def is_held_out(pair: PreferencePair, held_out_share: float) -> bool:
+    """Whether the hash of its question puts a pair among the held-out ones. A larger share holds out these and more."""
+    return int(pair.group, 16) < held_out_share * float(16 ** len(pair.group))
 
 
 def _prompt_column(record: Mapping[str, Any], where: str) -> str:

@@ -4,8 +4,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch.optim import Optimizer
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.files import InputError
@@ -87,12 +89,22 @@ def train_encoded(
     config: RewardModelConfig,
     log: RunLog,
     on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    continues: Path | None = None,
 ) -> PairEvaluation:
-    """`train_reward_model` for pairs that `encode_pairs` made."""
+    """`train_reward_model` for pairs that are encoded already.
+
+    Where the folder `continues` holds the last checkpoint of the training that `network` comes from, the optimizer
+    begins with its state, AdamW's two means of each weight; the schedule of the learning rate begins anew.
+
+    Raises:
+        InputError: if `continues` holds a checkpoint of other weights.
+    """
     optimizer = make_optimizer(network, config)
     num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / "checkpoints"
     first_step, _ = load_checkpoint(checkpoints, network, optimizer)
+    if not first_step and continues is not None:
+        _take_over(continues, network, optimizer, config)
     log.rewind(first_step)
     for step in range(first_step, num_steps):
         started = time.process_time()
@@ -106,7 +118,7 @@ def train_encoded(
         if done % config.checkpoint_every == 0 or done == num_steps:
             save_checkpoint(checkpoints, done, network, optimizer)
         on_step(done, num_steps, loss)
-    return _measure(network, held_out, config.token_budget)
+    return measure(network, held_out, config.token_budget)
 
 
 def encode_pairs(
@@ -117,19 +129,36 @@ def encode_pairs(
     Raises:
         InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
     """
-    encoded = {
-        pair: EncodedPair(
-            pair=pair,
-            chosen=network.encode(pair.prompt, pair.chosen),
-            rejected=network.encode(pair.prompt, pair.rejected),
-        )
-        for pair in pairs
-    }
+    encoded = {pair: encode_pair(network, pair) for pair in pairs}
     if not skip_long:
         _check_lengths(network, [encoded[pair] for pair in pairs])
-    fitting = [pair for pair in pairs if _fits(network, encoded[pair])]
+    fitting = [pair for pair in pairs if fits(network, encoded[pair])]
     train, held_out = split_pairs(fitting, held_out_share)
     return [encoded[pair] for pair in train], [encoded[pair] for pair in held_out]
+
+
+def encode_pair(network: RewardNetwork, pair: PreferencePair) -> EncodedPair:
+    """A pair as the network reads it."""
+    return EncodedPair(
+        pair=pair,
+        chosen=network.encode(pair.prompt, pair.chosen),
+        rejected=network.encode(pair.prompt, pair.rejected),
+    )
+
+
+def fits(network: RewardNetwork, pair: EncodedPair) -> bool:
+    """Whether the network can read both completions."""
+    return network.fits(pair.chosen) and network.fits(pair.rejected)
+
+
+def _take_over(checkpoints: Path, network: RewardNetwork, optimizer: Optimizer, config: RewardModelConfig) -> None:
+    """Puts the optimizer state of a finished training into `optimizer`, all but its settings."""
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    load_checkpoint(checkpoints, network, optimizer)
+    if not all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items()):
+        raise InputError(f"{checkpoints} is not of the training that this reward model comes from: move it away")
+    for group in optimizer.param_groups:
+        group.update(betas=config.betas, weight_decay=config.weight_decay)
 
 
 def _backward(network: RewardNetwork, batch: Sequence[EncodedPair], token_budget: int) -> tuple[float, float, float]:
@@ -150,8 +179,8 @@ def _backward(network: RewardNetwork, batch: Sequence[EncodedPair], token_budget
     return loss, accuracy, statistics.fmean(margins)
 
 
-def _measure(network: RewardNetwork, encoded: Sequence[EncodedPair], token_budget: int) -> PairEvaluation:
-    """Sets centre and spread from held-out pairs, and evaluates on them."""
+def measure(network: RewardNetwork, encoded: Sequence[EncodedPair], token_budget: int) -> PairEvaluation:
+    """Evaluates on held-out pairs; the network's centre and spread are then those of their rewards."""
     chosen = network.rewards([pair.chosen for pair in encoded], token_budget)
     rejected = network.rewards([pair.rejected for pair in encoded], token_budget)
     network.centre = statistics.fmean(chosen + rejected)
@@ -160,14 +189,10 @@ def _measure(network: RewardNetwork, encoded: Sequence[EncodedPair], token_budge
 
 
 def _check_lengths(network: RewardNetwork, encoded: Sequence[EncodedPair]) -> None:
-    over_long = [pair for pair in encoded if not _fits(network, pair)]
+    over_long = [pair for pair in encoded if not fits(network, pair)]
     if over_long:
         longest = max(pair.padded_tokens() for pair in over_long) // 2
         raise InputError(
             f"{len(over_long)} of {len(encoded)} pairs are longer than the model's {network.max_tokens} tokens "
             f"(the longest has {longest}): leave them out (--skip-long), or take a model with a longer context"
         )
-
-
-def _fits(network: RewardNetwork, pair: EncodedPair) -> bool:
-    return network.fits(pair.chosen) and network.fits(pair.rejected)

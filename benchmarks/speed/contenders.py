@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from markscheme.benchmarks.speed.workloads import (
+    DEVICE,
     WORKLOADS,
     Batch,
     Workload,
@@ -34,11 +35,13 @@ from markscheme.benchmarks.speed.workloads import (
 from markscheme.generation import Completion, FinishReason
 from markscheme.grpo.attention import Packing, packing_for
 from markscheme.grpo.config import GRPOConfig
+from markscheme.grpo.flops import update_flops
 from markscheme.grpo.head import completion_head, hidden_states, score
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.pack import TokenSequence
 from markscheme.grpo.rollout import Rollout
 from markscheme.grpo.update import update_policy
+from markscheme.machine import gemm_peak
 from markscheme.optimizer import make_optimizer, take_step
 from markscheme.problems import Problem
 from markscheme.scoring import Outcome, Score
@@ -209,7 +212,7 @@ def trl_trainer(model: PreTrainedModel, workload: Workload, **settings: Any) -> 
         epsilon_high=CLIP_HIGH,
         use_cpu=not torch.cuda.is_available(),
         bf16=False,
-        gradient_checkpointing=False,
+        gradient_checkpointing=workload.model.checkpointing,
         report_to=[],
         disable_tqdm=True,
         save_strategy="no",
@@ -239,7 +242,8 @@ CONTENDERS = {"ours": ours, "trl": trl, "trl_compact": trl_compact}
 
 
 def measure(contender: str, workload: Workload, seed: int, steps: int) -> dict[str, Any]:
-    """CPU-seconds of each update, the gradient's norm at the first, and megabytes added at the peak.
+    """Seconds of each update (of the processor; of the clock on a GPU), the gradient's norm at the first, and megabytes
+    added at the peak.
 
     What is added is counted from a process that has done an update on some short completions: libraries are loaded and
     the optimizer's state is there.
@@ -250,20 +254,54 @@ def measure(contender: str, workload: Workload, seed: int, steps: int) -> dict[s
     prepare(make_batch(replace(workload, **TINY), seed))()
     model.load_state_dict(workload.model.make().state_dict())
     gc.collect()
-    before = _resident_mb()
+    before = _held_mb()
     update = prepare(make_batch(workload, seed))
     seconds, norms = [], []
     for _ in range(steps):
-        start = time.process_time()
+        start = _now()
         norms.append(update())
-        seconds.append(time.process_time() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"cpu_s": seconds, "grad_norm": norms[0], "added_mb": peak - before}
+        seconds.append(_now() - start)
+    peak = _peak_mb()
+    flops = necessary_flops(model, make_batch(workload, seed), with_reference=reference is not None)
+    return {
+        "seconds": seconds,
+        "grad_norm": norms[0],
+        "added_mb": peak - before,
+        "flops": flops,
+        "peak_flops": gemm_peak(DEVICE, workload.model.dtype),
+    }
 
 
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+def necessary_flops(model: PreTrainedModel, batch: Batch, *, with_reference: bool) -> float:
+    """Of an update in which groups without variance are left out, if nothing but advantages moves them."""
+    groups = [
+        (len(prompt), [len(one) for one in completions])
+        for prompt, completions, advantages in zip(
+            batch.prompts_P, batch.completions_PG, batch.advantages_PG, strict=True
+        )
+        if with_reference or any(advantages)
+    ]
+    return update_flops(model, groups, with_reference=with_reference)
+
+
+def _now() -> float:
+    if DEVICE == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _held_mb() -> float:
+    if DEVICE == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def _peak_mb() -> float:
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def run_worker(function: Callable[[str, Workload, int, int], dict[str, Any]]) -> None:

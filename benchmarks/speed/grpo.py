@@ -22,9 +22,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from markscheme.benchmarks.speed.machine import gemm_peak, machine
-from markscheme.benchmarks.speed.workloads import WHOLE, WORKLOADS, Workload, make_batch
+from markscheme.benchmarks.speed.workloads import WHOLE, WORKLOADS, make_batch
 from markscheme.files import InputError, write_json
+from markscheme.machine import machine
 from markscheme.progress import progress_bar
 from markscheme.run_log import versions
 
@@ -66,51 +66,25 @@ class Settings:
 class Figures:
     """One contender on one workload."""
 
-    cpu_s: float
+    seconds: float
     """Of the best step."""
-    median_cpu_s: float
+    median_s: float
     steps: int
-    tokens_per_cpu_s: float
+    tokens_per_s: float
     """Completion tokens."""
     peak_share: float | None
     """Of what the processor can multiply, counting necessary work only; None for whole steps."""
     added_mb: float | None
     grad_norm: float | None
-    generation_cpu_s: float | None
+    generation_s: float | None
 
 
-def necessary_flops(workload: Workload, seed: int) -> float:
-    """Of an update in which prompts are shared, nothing is padded or computed twice, and groups without variance are
-    left out: forward and backward of the trunk (6 a weight and token), of attention (12 a layer, width and pair of
-    tokens) and of the head on completion tokens; and the reference's forward.
-    """
-    model = workload.model
-    head_size = model.width // model.heads
-    attention = model.width * (2 * model.width + 2 * model.kv_heads * head_size)
-    trunk = model.layers * (attention + 3 * model.width * model.inner)
-    tokens = predicted = pairs = 0
-    batch = make_batch(workload, seed)
-    for prompt_ids, group, advantages in zip(batch.prompts_P, batch.completions_PG, batch.advantages_PG, strict=True):
-        if not any(advantages) and not workload.kl_coef:
-            continue
-        prompt, lengths = len(prompt_ids), [len(one) for one in group]
-        tokens += prompt + sum(length - 1 for length in lengths)
-        predicted += sum(lengths)
-        pairs += prompt * (prompt + 1) // 2
-        pairs += sum((length - 1) * prompt + length * (length - 1) // 2 for length in lengths)
-    forward = (
-        2 * trunk * tokens + 4 * model.layers * model.width * pairs + 2 * model.width * model.vocabulary * predicted
-    )
-    return float(forward * (4 if workload.kl_coef else 3))
-
-
-def measure(settings: Settings, console: Console) -> tuple[dict[str, dict[str, Figures]], float]:
-    """Workload -> contender -> figures, and the processor's peak.
+def measure(settings: Settings, console: Console) -> dict[str, dict[str, Figures]]:
+    """Workload -> contender -> figures.
 
     Raises:
         InputError: if a contender cannot run, or two do not compute the same gradient.
     """
-    peak = gemm_peak()
     found: dict[str, dict[str, Figures]] = {}
     total = len(settings.workloads) * len(settings.contenders) * settings.repeats
     with progress_bar(console, "measuring", total) as bar:
@@ -123,9 +97,9 @@ def measure(settings: Settings, console: Console) -> tuple[dict[str, dict[str, F
                     runs[contender].append(_run(settings, contender, name))
                     done += 1
                     bar.update(done, name)
-            found[name] = {contender: _figures(runs[contender], name, settings, peak) for contender in contenders}
+            found[name] = {contender: _figures(runs[contender], name, settings) for contender in contenders}
             check_gradients(name, found[name])
-    return found, peak
+    return found
 
 
 def _run(settings: Settings, contender: str, workload: str) -> dict[str, Any]:
@@ -140,22 +114,22 @@ def _run(settings: Settings, contender: str, workload: str) -> dict[str, Any]:
     return measured
 
 
-def _figures(runs: Sequence[Mapping[str, Any]], name: str, settings: Settings, peak: float) -> Figures:
+def _figures(runs: Sequence[Mapping[str, Any]], name: str, settings: Settings) -> Figures:
     workload = WORKLOADS[name]
-    seconds = [one for run in runs for one in run["cpu_s"]]
+    seconds = [one for run in runs for one in run["seconds"]]
     best = min(seconds)
     batch = make_batch(workload, settings.seed)
     completion_tokens = sum(len(one) for group in batch.completions_PG for one in group)
-    generation = [one for run in runs for one in run.get("generation_cpu_s", ())]
+    generation = [one for run in runs for one in run.get("generation", ())]
     return Figures(
-        cpu_s=best,
-        median_cpu_s=statistics.median(seconds),
+        seconds=best,
+        median_s=statistics.median(seconds),
         steps=len(seconds),
-        tokens_per_cpu_s=completion_tokens / best,
-        peak_share=None if name == WHOLE else necessary_flops(workload, settings.seed) / best / peak,
+        tokens_per_s=completion_tokens / best,
+        peak_share=None if name == WHOLE else runs[0]["flops"] / best / max(run["peak_flops"] for run in runs),
         added_mb=min(run["added_mb"] for run in runs) if "added_mb" in runs[0] else None,
         grad_norm=runs[0].get("grad_norm"),
-        generation_cpu_s=min(generation) if generation else None,
+        generation_s=min(generation) if generation else None,
     )
 
 
@@ -172,7 +146,7 @@ def check_gradients(name: str, figures: Mapping[str, Figures]) -> None:
 def headlines(found: Mapping[str, Mapping[str, Figures]]) -> dict[str, float]:
     """TRL's figure over ours; `memory` is what the update adds at even lengths."""
     ratios = {
-        name: round(found[name]["trl"].cpu_s / found[name]["ours"].cpu_s, 2)
+        name: round(found[name]["trl"].seconds / found[name]["ours"].seconds, 2)
         for name in HEADLINES
         if {"trl", "ours"} <= found.get(name, {}).keys()
     }
@@ -184,10 +158,13 @@ def headlines(found: Mapping[str, Mapping[str, Figures]]) -> dict[str, float]:
 
 def table_of(found: Mapping[str, Mapping[str, Figures]]) -> Table:
     """A block for each workload."""
-    table = Table(title="CPU-seconds of an optimizer step, and what it adds to memory", box=SIMPLE_HEAD)
+    table = Table(
+        title="An optimizer step: seconds (of the processor; of the clock on a GPU), and what it adds to memory",
+        box=SIMPLE_HEAD,
+    )
     for name in ("workload", "", "contender"):
         table.add_column(name, no_wrap=True)
-    for name in ("CPU-s", "median", "generation", "tokens/CPU-s", "of peak", "+MB", "ours is"):
+    for name in ("s", "median", "generation", "tokens/s", "of peak", "+MB", "ours is"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, figures in found.items():
         for contender, one in figures.items():
@@ -196,13 +173,13 @@ def table_of(found: Mapping[str, Mapping[str, Figures]]) -> Table:
                 name if is_first else "",
                 WORKLOADS[name].about if is_first else "",
                 contender,
-                f"{one.cpu_s:.2f}",
-                f"{one.median_cpu_s:.2f}",
-                "" if one.generation_cpu_s is None else f"{one.generation_cpu_s:.2f}",
-                f"{one.tokens_per_cpu_s:,.0f}",
+                f"{one.seconds:.2f}",
+                f"{one.median_s:.2f}",
+                "" if one.generation_s is None else f"{one.generation_s:.2f}",
+                f"{one.tokens_per_s:,.0f}",
                 "" if one.peak_share is None else f"{one.peak_share:.1%}",
                 "" if one.added_mb is None else f"{one.added_mb:,.0f}",
-                "" if is_first or "ours" not in figures else f"{one.cpu_s / figures['ours'].cpu_s:.2f} x as fast",
+                "" if is_first or "ours" not in figures else f"{one.seconds / figures['ours'].seconds:.2f} x as fast",
             )
         table.add_section()
     return table
@@ -217,7 +194,7 @@ def main(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, ou
         Folder for grpo-speed.json.
     """
     chosen = settings or Settings()
-    found, peak = measure(chosen, Console(stderr=True))
+    found = measure(chosen, Console(stderr=True))
     ratios = headlines(found)
     if out:
         record = {
@@ -227,7 +204,6 @@ def main(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, ou
             "machine": machine(),
             "versions": versions(),
             "settings": asdict(chosen),
-            "peak_flops": peak,
             "workloads": {
                 name: {
                     **asdict(WORKLOADS[name]),

@@ -22,11 +22,11 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from markscheme.benchmarks.speed.graders import LENIENT, PEERS
-from markscheme.benchmarks.speed.machine import machine
 from markscheme.benchmarks.speed.measure import CHUNK, Figures, Judged, Start, figures_of, judge
 from markscheme.benchmarks.speed.suites import SUITES, Case, Sources, Suite, cases_of
 from markscheme.benchmarks.speed.tables import grader_table, hostile_table, verdict_figure, verdict_table
 from markscheme.files import InputError, write_json, write_lines
+from markscheme.machine import machine
 from markscheme.progress import Bar, progress_bar
 from markscheme.run_log import versions
 from markscheme.workers import WorkerError

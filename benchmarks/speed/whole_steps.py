@@ -20,14 +20,14 @@ from markscheme.torch_engine import TorchEngine
 
 
 def measure_whole(contender: str, workload: Workload, seed: int, steps: int) -> dict[str, Any]:
-    """CPU-seconds of each whole step, and of its generation, every completion as long as it may be.
+    """Processor seconds of each whole step, and of its generation, every completion as long as it may be.
 
     The first step, in which things are loaded, is left out.
     """
     model = workload.model.make()
     ends, generation = (_whole_ours if contender == "ours" else _whole_trl)(model, workload, seed, steps + 1)
     seconds = [after - before for before, after in itertools.pairwise(ends)]
-    return {"cpu_s": seconds, "generation_cpu_s": generation[1:]}
+    return {"seconds": seconds, "generation": generation[1:]}
 
 
 class _TimedEngine(TorchEngine):

@@ -13,6 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, 
 
 from markscheme.problems import Problem
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -25,10 +27,14 @@ class Model:
     kv_heads: int
     inner: int
     context: int = 2_048
+    dtype: str = "float32"
+    checkpointing: bool = False
+    """Whether layers are run again in the backward pass instead of being kept."""
 
     def make(self) -> PreTrainedModel:
+        """On the GPU, where there is one."""
         torch.manual_seed(0)
-        return Qwen2ForCausalLM(
+        model = Qwen2ForCausalLM(
             Qwen2Config(
                 vocab_size=self.vocabulary,
                 hidden_size=self.width,
@@ -43,12 +49,26 @@ class Model:
                 pad_token_id=0,
             )
         )
+        torch.nn.Module.to(model, DEVICE, getattr(torch, self.dtype))  # the model's own `to` is untyped
+        if self.checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        return model
 
 
 SMALL = Model(vocabulary=4_096, width=128, layers=4, heads=4, kv_heads=4, inner=512)
 MIDDLE = Model(vocabulary=8_192, width=512, layers=5, heads=8, kv_heads=8, inner=2_048)
 WIDE_VOCABULARY = Model(vocabulary=151_936, width=256, layers=2, heads=4, kv_heads=4, inner=1_024)
-GPU = Model(vocabulary=151_936, width=1_536, layers=28, heads=12, kv_heads=2, inner=8_960, context=8_192)
+GPU = Model(
+    vocabulary=151_936,
+    width=1_536,
+    layers=28,
+    heads=12,
+    kv_heads=2,
+    inner=8_960,
+    context=8_192,
+    dtype="bfloat16",
+    checkpointing=True,
+)
 """The sizes of Qwen2.5-1.5B."""
 
 

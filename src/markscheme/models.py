@@ -1,4 +1,4 @@
-"""Loading and saving policies: the embedded one, a folder, or a model of the hub."""
+"""Loading and saving policies: the embedded one, a folder, or a model of the hub; adapters on them."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
+from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -24,6 +25,7 @@ from markscheme.files import InputError, whole_folder
 
 EMBEDDED = "embedded"
 """The name of the small policy that comes with the package."""
+ADAPTER = "default"  # the name that peft gives to the first one
 FEWEST_TOKENS = 16  # without its vocabulary file, a tokenizer loads all the same, with its special tokens only
 
 
@@ -55,7 +57,7 @@ def load_policy(
         raise InputError(f"cannot load the model {name!r}: {kind} ({reason})") from error
     if len(tokenizer) < FEWEST_TOKENS:
         raise InputError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens only: a file of it must be missing")
-    torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")  # the model's own `to` is untyped
+    nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")  # the model's own `to` is untyped
     return model, tokenizer
 
 
@@ -82,20 +84,101 @@ def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
 
 
 def write_pretrained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the files of model and tokenizer.
+    """Writes the files of model and tokenizer; an adapter is merged, so that the files are a plain model's.
 
     Raises:
         OSError: if they cannot be written.
     """
     try:
         with no_progress_bars():
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, state_dict=merged_weights(model))
     except SafetensorError as error:  # what becomes of a full disk
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
     tokenizer.save_pretrained(folder)
+
+
+def add_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
+    """Puts low-rank adapters on all linear layers of the trunk, in place; from here on only these are trained.
+
+    h = W x + (alpha / rank) B A x  (Hu et al. 2021, arXiv:2106.09685, eq. 3 and section 4.1), alpha = 2 * rank as in
+    TRL's defaults: the factor is 2 whatever the rank, so another rank does not ask for another learning rate.
+    B is 0 at first, and the model says what it said before; A is drawn by `seed`. Both have the dtype of W.
+
+    Raises:
+        InputError: if peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError as error:
+        raise InputError(f"LoRA needs peft, which is not here ({error}): pip install 'markscheme[lora]'") from error
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # the weights are drawn on the CPU
+        inject_adapter_in_model(config, model)
+
+
+def has_adapter(model: nn.Module) -> bool:
+    """Whether `add_lora` has been here."""
+    return bool(_adapted_layers(model))
+
+
+@contextmanager
+def adapter_off(model: nn.Module) -> Iterator[None]:
+    """The model as it was before `add_lora`, and without dropout: a reference that takes no memory of its own.
+
+    Raises:
+        ValueError: if it has no adapter.
+    """
+    layers = _adapted_layers(model).values()
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no adapter that could be off")
+    was_training = model.training
+    model.eval()
+    try:
+        for layer in layers:
+            layer.enable_adapters(False)
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+        model.train(was_training)
+
+
+@torch.no_grad()
+def merged_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict of the plain model: W + (alpha / rank) B A where there is an adapter, all else as it is."""
+    layers = _adapted_layers(model)
+    merged: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        owner, is_base, rest = name.partition(".base_layer.")
+        if is_base and rest == "weight":
+            tensor = (tensor.float() + layers[owner].get_delta_weight(ADAPTER).float()).to(tensor.dtype)
+        if is_base:
+            merged[f"{owner}.{rest}"] = tensor
+        elif name.split(".lora_")[0] not in layers:
+            merged[name] = tensor
+    return merged
+
+
+def _adapted_layers(model: nn.Module) -> dict[str, Any]:
+    """The layers that peft has put adapters on, by name; peft need not be installed where there are none."""
+    return {name: module for name, module in model.named_modules() if hasattr(module, "lora_A")}
+
+
+def checkpoint_gradients(model: PreTrainedModel) -> None:
+    """Has each layer forget its activations in training and work them out again for the backward pass
+    (Chen et al. 2016, arXiv:1604.06174): less memory, one more forward pass, the same gradients.
+
+    Raises:
+        InputError: if the model cannot do that.
+    """
+    try:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise InputError(f"{type(model).__name__} has no gradient checkpointing: leave it out") from error
 
 
 def fingerprint(model: PreTrainedModel, tokenizer: Any) -> str:

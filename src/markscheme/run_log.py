@@ -37,7 +37,7 @@ class RunLog:
                 f"{folder} holds a run with other settings ({_difference(path, text)}): choose another --out"
             )
         if not path.exists():
-            if folder.exists() and any(folder.iterdir()):
+            if folder.exists() and any(found.name != f".{path.name}.partial" for found in folder.iterdir()):
                 raise InputError(f"{folder} is not empty and holds no run: choose another --out")
             write_text(path, text)
         self._check_versions()
@@ -92,14 +92,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def to_toml(config: Mapping[str, Any]) -> str:
+def to_toml(config: Mapping[str, Any], prefix: str = "") -> str:
     """Settings as TOML: plain values first, then a table for each nested mapping or dataclass."""
     plain, tables = [], []
     for name, value in config.items():
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             value = dataclasses.asdict(value)
         if isinstance(value, Mapping):
-            tables.append(f"\n[{name}]\n{to_toml(value)}")
+            tables.append(f"\n[{prefix}{name}]\n{to_toml(value, f'{prefix}{name}.')}")
         elif value is not None:
             plain.append(f"{name} = {_toml_value(value)}\n")
     return "".join(plain + tables)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from markscheme.benchmarks.speed.grpo import Figures, Settings, check_gradients, headlines, necessary_flops
+from markscheme.benchmarks.speed.grpo import Figures, Settings, check_gradients, headlines
 from markscheme.benchmarks.speed.workloads import WORKLOADS, Model, Workload, make_batch
 from markscheme.files import InputError
 
@@ -21,16 +21,16 @@ TINY = Workload(
 )
 
 
-def figures(cpu_s: float, *, added_mb: float | None = None, grad_norm: float | None = None) -> Figures:
+def figures(seconds: float, *, added_mb: float | None = None, grad_norm: float | None = None) -> Figures:
     return Figures(
-        cpu_s=cpu_s,
-        median_cpu_s=cpu_s,
+        seconds=seconds,
+        median_s=seconds,
         steps=1,
-        tokens_per_cpu_s=1.0,
+        tokens_per_s=1.0,
         peak_share=None,
         added_mb=added_mb,
         grad_norm=grad_norm,
-        generation_cpu_s=None,
+        generation_s=None,
     )
 
 
@@ -55,18 +55,18 @@ def test_a_skewed_batch_always_has_a_completion_that_is_cut_off() -> None:
         assert len(set(lengths)) > 20
 
 
-def test_necessary_work_of_a_small_case() -> None:
-    """One prompt of 3 tokens with two completions of 2, one layer of width 4 with one head and an inner width of 8.
+def test_flat_groups_are_no_necessary_work() -> None:
+    from markscheme.benchmarks.speed.contenders import necessary_flops
 
-    Weights of the trunk: 4 * 4 each for q, k, v, o and 3 * 4 * 8, together 160. Tokens through it: 3 + 1 + 1. Pairs: 6
-    of the prompt, and for each completion's one token 3 of the prompt and itself. Head: 4 tokens of 4 * 10 weights.
-    So forward 2 * 160 * 5 + 4 * 4 * (6 + 4 + 4) + 2 * 40 * 4 = 1600 + 224 + 320, and three times that.
-    """
-    model = Model(vocabulary=10, width=4, layers=1, heads=1, kv_heads=1, inner=8)
-    workload = Workload(about="", model=model, problems=1, group_size=2, prompt_tokens=3, completion_tokens=2)
-    assert necessary_flops(workload, 0) == 3 * 2_144
-    assert necessary_flops(replace(workload, kl_coef=0.1), 0) == 4 * 2_144
-    assert necessary_flops(replace(workload, problems=3, flat_groups=2), 0) == 3 * 2_144
+    workload = replace(TINY, median=None)
+    model = workload.model.make()
+    with_one_flat, without = (
+        necessary_flops(model, make_batch(replace(workload, flat_groups=flat), 0), with_reference=False)
+        for flat in (1, 0)
+    )
+    assert with_one_flat == pytest.approx(0.75 * without)
+    with_reference = necessary_flops(model, make_batch(workload, 0), with_reference=True)
+    assert with_reference == pytest.approx(without * 4 / 3)
 
 
 def test_ratios_are_theirs_over_ours() -> None:

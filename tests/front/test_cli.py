@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme import cli
 from markscheme.compose import as_scorer
-from markscheme.models import save_policy
+from markscheme.models import has_adapter, load_policy, save_policy
 from markscheme.policy.make import make_model
 from markscheme.scoring import Sample, Score
 
@@ -181,6 +181,12 @@ BAD = [
     (f"{GRPO} --out out --max-completion-tokens 500", "--max-completion-tokens 4"),
     (f"{GRPO} --out out --task bad_problems.jsonl", r"the braces of the gold '\\frac{1}{2'"),
     (f"{GRPO} --out out --task long_problems.jsonl", "tokens of problem long is more than the model's 512 positions"),
+    (f"{GRPO} --out out --critic.gamma 0.9", "the estimator grpo has no critic: leave out --critic"),
+    (f"{GRPO} --out out --estimator gae --critic.gamma 2", "gamma must be 0 to 1, got 2"),
+    (f"{GRPO} --out out --labeller math --iteration-steps 1", "the scorer math cannot be trained further"),
+    (f"{GRPO} --out out --refresh.replay-share 0.1", "give the --labeller too"),
+    (f"{GRPO} --out out --scorer policy", "policy: no reward model in it"),
+    (f"{GRPO} --out out --tracker comet", "comet"),
     (f"{GRPO} --out other", "other is not empty and holds no run"),
     (f"{SFT} --out out --task problems.jsonl", "problem problems/0 has no solution"),
     (f"{SFT} --out out --task long_problems.jsonl", "problem long has"),
@@ -424,6 +430,25 @@ def test_a_device_that_is_full_is_named(here: Path, capsys: pytest.CaptureFixtur
     assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)  # written to, not replaced by a file
 
 
+def test_a_reward_model_is_trained_further_after_each_iteration(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A policy with random weights is never right, so there is nothing to pair: the model of before goes on."""
+    reward, out = tmp_path / "reward", tmp_path / "grpo"
+    assert run(f"train-reward-model long_pairs.jsonl --model policy --out {reward} --skip-long --batch-size 8") == 0
+    command = f"{GRPO} --scorer {reward / 'model'} --labeller math --out {out}"
+    assert run(command) == 2
+    assert "give --iteration-steps too" in complaint(capsys)
+    assert run(f"{command} --iteration-steps 2") == 0
+    assert "iteration 1: no pairs to train on" in capsys.readouterr().err
+    record = json.loads((out / "reward-models" / "1" / "refresh.json").read_text())
+    assert (record["iteration"], record["trained"]) == (1, False)
+    rows = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
+    assert len(rows) == 4 * 2 * 2, "every completion is kept, for they are what it learns from"
+    assert [row["iteration"] for row in rows] == [0] * 8 + [1] * 8
+    assert "[refresh.reward_model]" in (out / "config.toml").read_text()
+
+
 @pytest.mark.parametrize("command", ["score good.jsonl --out {out}/x.jsonl", f"{EVALUATE} --out {{out}}"])
 def test_no_room_leaves_nothing_half_written(
     command: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -537,3 +562,12 @@ def test_score_choices_and_steps(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "wrong   3 + 4 = 8" in output
     assert cli.run([*words, "--lenient"]) == 2
     assert "leave out --lenient" in capsys.readouterr().err
+
+
+def test_an_adapter_on_a_coarse_model_is_trained_and_merged(here: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = "--dtype bfloat16 --lora-rank 2 --gradient-checkpointing --objective.kl-coef 0.1"
+    assert run(f"{GRPO} {options} --updates-per-batch 2 --out {out}") == 0
+    policy, _ = load_policy(str(out / "policy"), dtype="bfloat16")
+    assert not has_adapter(policy)
+    assert "lora_rank = 2" in (out / "config.toml").read_text()

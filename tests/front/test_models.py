@@ -1,4 +1,5 @@
 import errno
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,16 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.files import InputError
-from markscheme.models import fingerprint, load_policy, save_policy
+from markscheme.models import (
+    adapter_off,
+    add_lora,
+    checkpoint_gradients,
+    fingerprint,
+    has_adapter,
+    load_policy,
+    merged_weights,
+    save_policy,
+)
 from markscheme.policy.make import make_tokenizer
 
 
@@ -99,3 +109,130 @@ def test_a_full_disk_leaves_the_older_policy(
     assert caught.value.errno == errno.ENOSPC
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["policy"]
+
+
+IDS = torch.arange(5, 25)[None]
+
+
+def moved_adapters(model: PreTrainedModel) -> PreTrainedModel:
+    """As if trained: no adapter says nothing any more."""
+    stream = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn(weight.shape, generator=stream), alpha=0.05)
+    return model
+
+
+def test_an_adapter_says_nothing_at_first_and_is_all_that_is_trained(tiny_model: PreTrainedModel) -> None:
+    before = tiny_model(input_ids=IDS).logits
+    linears = {name for name, module in tiny_model.base_model.named_modules() if isinstance(module, torch.nn.Linear)}
+    assert not has_adapter(tiny_model)
+    add_lora(tiny_model, rank=4, seed=0)
+    assert has_adapter(tiny_model)
+    assert torch.equal(tiny_model(input_ids=IDS).logits, before)
+    trained = {name: weight for name, weight in tiny_model.base_model.named_parameters() if weight.requires_grad}
+    assert trained.keys() == {f"{name}.lora_{half}.default.weight" for name in linears for half in "AB"}
+    assert {min(weight.shape) for weight in trained.values()} == {4}
+    assert not any(weight.requires_grad for weight in tiny_model.get_output_embeddings().parameters())
+
+
+def test_an_adapter_by_hand(tiny_model: PreTrainedModel) -> None:
+    x = torch.randn(3, 32)
+    layer = tiny_model.base_model.layers[0].self_attn.q_proj  # type: ignore[union-attr, index]
+    before = layer(x)
+    add_lora(tiny_model, rank=2, seed=0)
+    layer = moved_adapters(tiny_model).base_model.layers[0].self_attn.q_proj  # type: ignore[union-attr, index]
+    # alpha / rank = 2 * 2 / 2 = 2
+    added = 2 * x @ layer.lora_A.default.weight.T @ layer.lora_B.default.weight.T
+    torch.testing.assert_close(layer(x), before + added)
+
+
+def test_the_seed_alone_decides_what_an_adapter_begins_with(tokenizer: PreTrainedTokenizerBase) -> None:
+    def first(seed: int) -> torch.Tensor:
+        model, _ = load_policy("embedded")
+        add_lora(model, rank=2, seed=seed)
+        return next(weight for weight in model.parameters() if weight.requires_grad)
+
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    weight = first(0)
+    assert torch.equal(torch.rand(1), expected)  # whoever else draws sees nothing of it
+    assert torch.equal(weight, first(0))
+    assert not torch.equal(weight, first(1))
+
+
+def test_without_peft_the_way_out_is_named(tiny_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match=r"LoRA needs peft, which is not here .*: pip install 'markscheme\[lora\]'"):
+        add_lora(tiny_model, rank=2, seed=0)
+
+
+def test_with_its_adapter_off_the_model_is_the_initial_one(tiny_model: PreTrainedModel) -> None:
+    before = tiny_model(input_ids=IDS).logits
+    add_lora(tiny_model, rank=4, seed=0)
+    moved_adapters(tiny_model).train()
+    after = tiny_model(input_ids=IDS).logits
+    assert (after - before).abs().max() > 0.01
+    trained = [name for name, weight in tiny_model.named_parameters() if weight.requires_grad]
+    with adapter_off(tiny_model):
+        assert not tiny_model.training  # a reference has no dropout
+        assert torch.equal(tiny_model(input_ids=IDS).logits, before)
+    assert tiny_model.training
+    assert torch.equal(tiny_model(input_ids=IDS).logits, after)
+    assert [name for name, weight in tiny_model.named_parameters() if weight.requires_grad] == trained
+
+
+def test_the_adapter_is_on_again_after_an_error(tiny_model: PreTrainedModel) -> None:
+    add_lora(tiny_model, rank=4, seed=0)
+    after = moved_adapters(tiny_model)(input_ids=IDS).logits
+
+    def fails() -> None:
+        with adapter_off(tiny_model):
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError):
+        fails()
+    assert torch.equal(tiny_model(input_ids=IDS).logits, after)
+
+
+def test_a_model_without_an_adapter_cannot_turn_it_off(tiny_model: PreTrainedModel) -> None:
+    with pytest.raises(ValueError, match="Qwen2ForCausalLM has no adapter"), adapter_off(tiny_model):
+        pass
+
+
+def test_an_adapter_is_merged_into_the_folder(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    plain = tiny_model.state_dict().keys()
+    add_lora(tiny_model, rank=4, seed=0)
+    moved_adapters(tiny_model)
+    before = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
+    save_policy(tiny_model, tokenizer, tmp_path / "policy")
+    assert not list((tmp_path / "policy").glob("adapter*"))
+    loaded, _ = load_policy(str(tmp_path / "policy"))
+    assert type(loaded) is type(tiny_model)
+    assert loaded.state_dict().keys() == plain == merged_weights(tiny_model).keys()
+    torch.testing.assert_close(loaded(input_ids=IDS).logits, tiny_model(input_ids=IDS).logits, atol=1e-5, rtol=1e-5)
+    for name, tensor in tiny_model.state_dict().items():  # training goes on with what it had
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_an_adapter_of_a_bfloat16_model_is_bfloat16_and_merged_by_float32() -> None:
+    model, _ = load_policy("embedded", dtype="bfloat16")
+    name = "model.layers.1.mlp.up_proj"
+    weight = model.state_dict()[f"{name}.weight"].clone()
+    add_lora(model, rank=4, seed=0)
+    layer = moved_adapters(model).get_submodule(name)
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    expected = weight.float() + layer.get_delta_weight("default").float()  # type: ignore[operator]
+    assert torch.equal(merged_weights(model)[f"{name}.weight"], expected.bfloat16())
+
+
+def test_a_model_without_gradient_checkpointing_is_named(
+    tiny_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_model, "supports_gradient_checkpointing", False)
+    with pytest.raises(InputError, match="Qwen2ForCausalLM has no gradient checkpointing: leave it out"):
+        checkpoint_gradients(tiny_model)

@@ -72,6 +72,15 @@ def test_settings_are_toml(config: dict[str, Any]) -> None:
     assert tomllib.loads(to_toml(config)) == config
 
 
+def test_tables_inside_of_tables_stay_where_they_are() -> None:
+    config = {
+        "grpo": {"steps": 1, "objective": {"kl_coef": 0.1}},
+        "objective": {"kl_coef": 2},
+        "x": {"y": {"z": {"k": 3}}},
+    }
+    assert tomllib.loads(to_toml(config)) == config
+
+
 def test_settings_can_be_dataclasses_paths_and_nothing() -> None:
     @dataclass
     class Settings:
@@ -94,3 +103,10 @@ def test_going_on_with_other_software_is_said(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"goes on with other software \(torch 1.0 -> "):
         RunLog(tmp_path / "run", {"seed": 0})
     assert json.loads(path.read_text())["torch"] == "1.0"
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_settings_can_begin_again(tmp_path: Path) -> None:
+    (tmp_path / ".config.toml.partial").write_text("seed")
+    assert RunLog(tmp_path, {"seed": 0}).read() == []
+    assert (tmp_path / "config.toml").read_text() == "seed = 0\n"
+    assert not (tmp_path / ".config.toml.partial").exists()

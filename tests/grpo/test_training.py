@@ -28,7 +28,8 @@ from markscheme.grpo.layout import pack_rows
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics, step_rewards
 from markscheme.grpo.training import train_grpo
-from markscheme.grpo.update import MismatchError, trained_of, update_policy
+from markscheme.grpo.update import MismatchError, _Batch, trained_of, update_policy
+from markscheme.models import add_lora
 from markscheme.optimizer import take_step
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
@@ -110,6 +111,13 @@ ANY_SAMPLER = patch.multiple("markscheme.grpo.update", MISMATCH_WARNING=math.inf
 ADVANTAGES = outcome_advantages([[r.score.value for r in group] for group in GROUPS])
 
 
+def token_advantages() -> list[list[list[float]]]:
+    return [
+        [[a] * len(r.completion.ids) for a, r in zip(advantages, group, strict=True)]
+        for advantages, group in zip(ADVANTAGES, GROUPS, strict=True)
+    ]
+
+
 def gradient_of(model: PreTrainedModel, config: GRPOConfig, reference: PreTrainedModel | None = None) -> torch.Tensor:
     """The gradient that a step's update sees, caught where it is clipped."""
     caught: list[torch.Tensor] = []
@@ -120,10 +128,7 @@ def gradient_of(model: PreTrainedModel, config: GRPOConfig, reference: PreTraine
 
     optimizer.register_step_pre_hook(catch)
     attend_packed(model)
-    advantages = [
-        [[a] * len(r.completion.ids) for a, r in zip(advantages, group, strict=True)]
-        for advantages, group in zip(ADVANTAGES, GROUPS, strict=True)
-    ]
+    advantages = token_advantages()
     still = dataclasses.replace(config, learning_rate=1e-30)  # the weights must not move
     with ANY_SAMPLER:
         update_policy(model, reference, optimizer, GROUPS, advantages, still, 0, pack_rows)
@@ -231,6 +236,23 @@ def test_rows_and_chunks_cannot_change_the_gradient(
     monkeypatch.setattr("markscheme.grpo.head.chunk_rows", lambda head: 1)  # a token at a time
     config = GRPOConfig(max_grad_norm=1e9, token_budget=token_budget, objective=objective)
     assert_equal_gradients(gradient_of(tiny_model, config), whole)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("ranks", [2, 3, 10])
+def test_ranks_that_add_their_gradients_up_cannot_change_them(
+    tiny_model: PreTrainedModel, name: str, ranks: int
+) -> None:
+    """Each takes some of the completions; there may be more ranks than completions."""
+    objective = dataclasses.replace(PRESETS[name].objective, kl_coef=0.0)
+    config = GRPOConfig(max_grad_norm=1e9, token_budget=100, objective=objective)
+    whole = gradient_of(tiny_model, config)
+    tiny_model.zero_grad()
+    trained = trained_of(GROUPS, token_advantages(), config)
+    for rank in range(ranks):
+        _Batch(tiny_model, None, trained[rank::ranks], config, pack_rows, on_policy=True).backward()
+    added_up = torch.cat([p.grad.flatten() for p in tiny_model.parameters() if p.grad is not None])
+    assert_equal_gradients(added_up, whole)
 
 
 def test_groups_without_variance_are_never_forwarded(tiny_model: PreTrainedModel) -> None:
@@ -514,6 +536,7 @@ IN_STEPS: dict[str, dict[str, Any]] = {
         "updates_per_batch": 2,
         "iteration_steps": 2,
     },
+    "an adapter of coarse weights": {"objective": Objective(kl_coef=0.01), "updates_per_batch": 2},
     "a critic": {"estimator": "gae", "updates_per_batch": 2, "mini_batches": 2},
     "a divergence in the reward": {
         "objective": Objective(kl="k1_reward", kl_coef=0.1),
@@ -521,6 +544,24 @@ IN_STEPS: dict[str, dict[str, Any]] = {
         "mini_batches": 3,
     },
 }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_reference_of_an_adapter_is_the_policy_without_it(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    from markscheme.policy.make import make_model
+
+    model = make_model(len(tokenizer), width=32, layers=2, seed=0).to(dtype)  # type: ignore[arg-type]
+    add_lora(model, rank=4, seed=0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    config = dataclasses.replace(CONFIG, objective=Objective(kl_coef=0.01))
+    lines = train(model, tokenizer, tmp_path / "run", config)
+    kl = [line["kl"] for line in lines if "kl" in line]
+    assert kl[0] == pytest.approx(0, abs=1e-6 if dtype == torch.float32 else 1e-3)
+    assert max(kl[1:]) > 1e-6
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {name for name in before if "lora_" in name}
 
 
 @pytest.mark.parametrize("case", IN_STEPS)
@@ -531,6 +572,14 @@ def test_a_run_goes_on_bit_by_bit_from_any_optimizer_step(
     from markscheme.policy.make import make_model
 
     config = dataclasses.replace(CONFIG, steps=4, checkpoint_every=1, **IN_STEPS[case])
+
+    def fresh() -> PreTrainedModel:
+        model = make_model(len(tokenizer), width=32, layers=2, seed=0)
+        if case.startswith("an adapter"):
+            model = model.to(torch.bfloat16)  # type: ignore[arg-type]
+            add_lora(model, rank=4, seed=0)
+        return model
+
     drawn: list[int] = []
     plain_stream = TorchEngine.stream
 
@@ -539,7 +588,7 @@ def test_a_run_goes_on_bit_by_bit_from_any_optimizer_step(
         return plain_stream(self, requests, sampling)
 
     monkeypatch.setattr(TorchEngine, "stream", counted)
-    train(make_model(len(tokenizer), width=32, layers=2, seed=0), tokenizer, tmp_path / "calm", config)
+    train(fresh(), tokenizer, tmp_path / "calm", config)
     draws = len(drawn)
     drawn.clear()
     patience = 0
@@ -556,7 +605,7 @@ def test_a_run_goes_on_bit_by_bit_from_any_optimizer_step(
     while True:
         patience = 1  # one optimizer step, and no more
         try:
-            train(make_model(len(tokenizer), width=32, layers=2, seed=0), tokenizer, tmp_path / "hasty", config)
+            train(fresh(), tokenizer, tmp_path / "hasty", config)
         except InterruptionError:
             interruptions += 1
             continue

@@ -7,16 +7,19 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from markscheme import trackers
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.commands.shared import (
-    ModelOptions,
+    RULES,
     TaskOptions,
+    TrainedModelOptions,
     check_golds,
     check_room,
     console,
     room_of,
     say,
     scorer_by_name,
+    verifier_by_name,
 )
 from markscheme.files import InputError
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig
@@ -27,22 +30,27 @@ from markscheme.grpo.training import train_grpo
 from markscheme.grpo.update import MismatchError
 from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.progress import progress_bar
+from markscheme.reward_refresh import RefreshConfig, RefreshedRewardModel
 from markscheme.run_log import RunLog
 from markscheme.torch_engine import TorchEngine
+from markscheme.trackers import Tracker
 
 
 def grpo(
     *,
     task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
-    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
     dev_split: str | None = None,
     dev_limit: int = 200,
     scorer: str = "math",
     preset: str | None = None,
+    tracker: Tracker | None = None,
     config: Path | None = None,
     settings: Annotated[GRPOConfig | None, Parameter(name="*")] = None,
     critic: CriticConfig | None = None,
+    labeller: str | None = None,
+    refresh: RefreshConfig | None = None,
 ) -> None:
     """Train a policy by GRPO; killed and called again, it goes on from its last checkpoint.
 
@@ -59,30 +67,44 @@ def grpo(
     preset
         Settings of a paper: ppo, deepseekmath, dapo, dr-grpo, gspo, cispo, sapo, rloo, reinforce++ or online-rft; other
         options overrule it.
+    tracker
+        tensorboard, wandb or trackio, which gets the metrics too and must be installed; none by default.
     config
         TOML file of options.
     critic
         The value model, which the estimator gae (PPO) needs.
+    labeller
+        math, gsm8k or cmath: after each iteration (--iteration-steps), its verdicts on the policy's completions make
+        the pairs on which the reward model that --scorer names is trained further.
+    refresh
+        How it is trained further.
     """
-    model, settings = model or ModelOptions(), settings or GRPOConfig()
+    model, settings = model or TrainedModelOptions(), settings or GRPOConfig()
     reward = scorer_by_name(scorer)
+    renewal = _renewal(out, scorer, labeller, refresh, settings)
+    if renewal is not None:
+        settings = replace(settings, logged_groups=settings.prompts_per_step)  # it learns from all of them
     if task.task == SOURCE and task.limit is None:  # it has no end: take as many as the run uses
         task = replace(task, limit=settings.steps * settings.prompts_per_step)
     problems = task.problems()
     dev = replace(task, split=dev_split, limit=dev_limit) if dev_split else None
     dev_problems = dev.problems() if dev else []
     check_golds(reward, [*problems, *dev_problems])
-    policy, tokenizer = load_policy(model.model, model.revision)
+    policy, tokenizer = load_policy(model.model, model.revision, model.dtype)
     form = task.prompt_format()
     record = {
         "command": "grpo",
-        "model": {"name": model.model, "fingerprint": fingerprint(policy, tokenizer)},
+        "model": {**asdict(model), "fingerprint": fingerprint(policy, tokenizer)},
         "task": task.record(problems),
         "dev": dev.record(dev_problems) if dev else {},
         "scorer": {"name": reward.name, "version": reward.version},
         "prompt_format": asdict(form),
         "grpo": asdict(settings),
     }
+    if renewal is not None:
+        record["refresh"] = {"labeller": labeller, **asdict(renewal.config)}
+    check_head(policy)
+    model.prepare(policy, settings.seed)
     value_model = None
     if settings.estimator == "gae":
         critic = critic or CriticConfig(learning_rate=settings.learning_rate, token_budget=settings.token_budget)
@@ -91,12 +113,16 @@ def grpo(
     elif critic is not None:
         raise InputError(f"the estimator {settings.estimator} has no critic: leave out --critic, or take --preset ppo")
     engine = TorchEngine(policy, tokenizer)
-    check_head(policy)
     check_room(room_of(policy), tokenizer, form, [*problems, *dev_problems], settings.max_completion_tokens)
     log = RunLog(out, record)
+    track = trackers.tracker(tracker, out, record, len(log.read()) - 1) if tracker else lambda done, metrics: None
 
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def on_step(done: int, metrics: Mapping[str, Any]) -> None:
+        bar.update(done, step_note(metrics))
+        track(done, metrics)
 
     try:
         with progress_bar(console, "steps", settings.steps) as bar:
@@ -111,7 +137,8 @@ def grpo(
                 dev_problems=dev_problems,
                 decode=decode,
                 critic=value_model,
-                on_step=lambda done, metrics: bar.update(done, step_note(metrics)),
+                next_scorer=renewal,
+                on_step=on_step,
             )
     except UnscoredError as error:
         raise InputError(f"stopped, since the reward cannot be trusted: {error}") from error
@@ -119,6 +146,23 @@ def grpo(
         raise InputError(f"stopped, since the rollouts cannot be trusted: {error}") from error
     save_policy(policy, tokenizer, out / "policy")
     say(f"in {out}: policy, metrics.jsonl, completions.jsonl")
+
+
+def _renewal(
+    out: Path, scorer: str, labeller: str | None, refresh: RefreshConfig | None, settings: GRPOConfig
+) -> RefreshedRewardModel | None:
+    """What trains the reward model further, if it is to be."""
+    if labeller is None:
+        if refresh is not None:
+            raise InputError("--refresh says how the reward model is trained further: give the --labeller too")
+        return None
+    if scorer in RULES:
+        raise InputError(f"the scorer {scorer} cannot be trained further: leave out --labeller, or name a reward model")
+    if not settings.iteration_steps:
+        raise InputError("the reward model is trained further after each iteration: give --iteration-steps too")
+    return RefreshedRewardModel(
+        out, Path(scorer), verifier_by_name(labeller), settings.iteration_steps, refresh or RefreshConfig()
+    )  # fmt: skip
 
 
 def step_note(metrics: Mapping[str, Any]) -> str:

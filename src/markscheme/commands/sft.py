@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from markscheme.commands.shared import ModelOptions, TaskOptions, console, room_of, say
+from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console, room_of, say
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.head import check_head
@@ -23,7 +23,7 @@ def sft(
     *,
     task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
-    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
     config: Path | None = None,
     settings: Annotated[SFTConfig | None, Parameter(name="*")] = None,
 ) -> None:
@@ -36,19 +36,20 @@ def sft(
     config
         TOML file of options.
     """
-    model, settings = model or ModelOptions(), settings or SFTConfig()
+    model, settings = model or TrainedModelOptions(), settings or SFTConfig()
     problems = task.problems()
-    policy, tokenizer = load_policy(model.model, model.revision)
+    policy, tokenizer = load_policy(model.model, model.revision, model.dtype)
     form = task.prompt_format()
     examples = sft_examples(problems, tokenizer, form, room_of(policy))
     record = {
         "command": "sft",
-        "model": {"name": model.model, "fingerprint": fingerprint(policy, tokenizer)},
+        "model": {**asdict(model), "fingerprint": fingerprint(policy, tokenizer)},
         "task": task.record(problems),
         "prompt_format": asdict(form),
         "sft": asdict(settings),
     }
     check_head(policy)
+    model.prepare(policy, settings.seed)
     log = RunLog(out, record)
     with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
         train_sft(policy, examples, settings, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from rich.console import Console
 
@@ -32,6 +32,35 @@ class ModelOptions:
     """"embedded", a model folder, or a hub id."""
     revision: str | None = None
     """Commit of a hub model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModelOptions(ModelOptions):
+    """Which model is trained, and what of it."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights; those of bfloat16, which most CPUs are slow at, have float32 copies that are trained."""
+    lora_rank: int = 0
+    """Of adapters that are trained in place of all weights; 0: all weights are trained."""
+    gradient_checkpointing: bool = False
+    """Whether activations are worked out again for the backward pass: less memory, more time."""
+
+    def __post_init__(self) -> None:
+        if self.lora_rank < 0:
+            raise ValueError(f"lora_rank must be at least 0, got {self.lora_rank}")
+
+    def prepare(self, policy: Any, seed: int) -> None:
+        """Gives a loaded policy its adapters, drawn by `seed`, and its way through the backward pass.
+
+        Raises:
+            InputError: if that cannot be had.
+        """
+        from markscheme.models import add_lora, checkpoint_gradients
+
+        if self.lora_rank:
+            add_lora(policy, self.lora_rank, seed)
+        if self.gradient_checkpointing:
+            checkpoint_gradients(policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

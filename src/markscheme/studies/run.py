@@ -1,0 +1,62 @@
+"""One run of a study: `python -m markscheme.studies.run METHOD STEPS SEED FOLDER`; what is there already stays."""
+
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from markscheme.files import write_json
+from markscheme.run_log import RunLog
+from markscheme.studies.methods import METHODS
+from markscheme.studies.setting import setting
+
+BEFORE = "before"
+"""No training."""
+TRL = "trl"
+
+
+def run(method: str, steps: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Trains by a method and evaluates; a folder that has a result is not touched."""
+    if (folder / "result.json").exists():
+        result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return result
+    torch.set_num_threads(1)
+    chosen = setting(steps, seed)
+    before_mb, start = _peak_mb(), time.process_time()
+    if method == TRL:
+        from markscheme.studies.trl_run import train_trl
+
+        train_trl(chosen, folder / "train")
+    elif method != BEFORE:
+        METHODS[method].train(chosen, folder / "train")
+    train_cpu_s, peak_mb = time.process_time() - start, _peak_mb()
+    if method not in (TRL, BEFORE):
+        train_cpu_s -= sum(line.get("dev_cpu_s", 0.0) for line in RunLog(folder / "train", {}).read("timings.jsonl"))
+    evaluation = chosen.evaluation(folder / "evaluation")
+    result = {
+        "method": method,
+        "steps": steps,
+        "seed": seed,
+        "train_cpu_s": round(train_cpu_s, 1),
+        "added_mb": round(peak_mb - before_mb, 1),
+        "metrics": evaluation.summary["metrics"],
+    }
+    write_json(folder / "result.json", result)
+    return result
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _, method, steps, seed, folder = sys.argv
+    print(json.dumps(run(method, int(steps), int(seed), Path(folder))))
