@@ -117,19 +117,31 @@ def packing_for(model: PreTrainedModel) -> Packing:
     hand on what its attention needs, gets padded rows, and a warning says so.
     """
     before = model.config._attn_implementation
-    attend_packed(model)
-    try:
-        difference = _difference(model)
-    except TypeError as error:  # its forward takes no such argument
-        problem = str(error)
+    if _sees_all(model):
+        attend_packed(model)
+        try:
+            difference = _difference(model)
+        except TypeError as error:  # its forward takes no such argument
+            problem = str(error)
+        else:
+            if difference <= MAX_DIFFERENCE:
+                _take_fastest(model)
+                return pack_rows
+            problem = f"hidden states differ by {difference:.3g}"
+        model.set_attn_implementation(before)
     else:
-        if difference <= MAX_DIFFERENCE:
-            _take_fastest(model)
-            return pack_rows
-        problem = f"hidden states differ by {difference:.3g}"
-    model.set_attn_implementation(before)
+        problem = "its layers see a window only"  # which may be longer than the rows that are compared
     warnings.warn(f"{type(model).__name__} cannot take packed rows ({problem}): slower padded ones", stacklevel=3)
     return pack
+
+
+def _sees_all(model: PreTrainedModel) -> bool:
+    """Whether each layer attends to all that came before, as far as the configuration says."""
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return set(kinds) == {"full_attention"}
+    return getattr(config, "sliding_window", None) is None or not getattr(config, "use_sliding_window", True)
 
 
 @torch.no_grad()

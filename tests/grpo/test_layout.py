@@ -1,10 +1,12 @@
 """Packed rows: by hand, and every hidden state as in a row of its own."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
-from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from markscheme.grpo.attention import attend_packed, packing_for
 from markscheme.grpo.head import completion_logprobs, hidden_states, score
@@ -98,11 +100,29 @@ def test_a_model_that_takes_packed_rows_gets_them(tiny_model: PreTrainedModel) -
     assert packing_for(tiny_model) is pack_rows
 
 
-def test_a_model_that_sees_a_window_only_gets_padded_rows() -> None:
-    model = model_of(use_sliding_window=True, sliding_window=8, max_window_layers=0)
-    with pytest.warns(UserWarning, match=r"Qwen2ForCausalLM cannot take packed rows \(hidden states differ by"):
+@pytest.mark.parametrize("window", [8, 1_000])
+def test_a_model_that_sees_a_window_only_gets_padded_rows(window: int) -> None:
+    model = model_of(use_sliding_window=True, sliding_window=window, max_window_layers=0)
+    with pytest.warns(UserWarning, match=r"Qwen2ForCausalLM cannot take packed rows \(its layers see a window only\)"):
         assert packing_for(model) is pack
     assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_of_another_make_that_sees_a_window_only_gets_padded_rows() -> None:
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16}
+    model = MistralForCausalLM(MistralConfig(vocab_size=50, hidden_size=16, sliding_window=1_000, **sizes))
+    with pytest.warns(UserWarning, match=r"its layers see a window only"):
+        assert packing_for(model) is pack
+    model = MistralForCausalLM(MistralConfig(vocab_size=50, hidden_size=16, sliding_window=None, **sizes))
+    assert packing_for(model) is pack_rows
+
+
+def test_a_model_whose_hidden_states_would_differ_gets_padded_rows(tiny_model: PreTrainedModel) -> None:
+    with (
+        patch("markscheme.grpo.attention._mask", lambda prompt, width, device: torch.ones(width, prompt + width) > 0),
+        pytest.warns(UserWarning, match=r"Qwen2ForCausalLM cannot take packed rows \(hidden states differ by"),
+    ):
+        assert packing_for(tiny_model) is pack
 
 
 def test_a_model_whose_forward_takes_no_blocks_gets_padded_rows(

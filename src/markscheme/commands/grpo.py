@@ -104,7 +104,6 @@ def grpo(
     if renewal is not None:
         record["refresh"] = {"labeller": labeller, **asdict(renewal.config)}
     check_head(policy)
-    model.prepare(policy, settings.seed)
     value_model = None
     if settings.estimator == "gae":
         critic = critic or CriticConfig(learning_rate=settings.learning_rate, token_budget=settings.token_budget)
@@ -112,6 +111,7 @@ def grpo(
         value_model = Critic(policy, critic)
     elif critic is not None:
         raise InputError(f"the estimator {settings.estimator} has no critic: leave out --critic, or take --preset ppo")
+    model.prepare(policy, settings.seed)  # behind the critic, which is a whole copy of the policy
     engine = TorchEngine(policy, tokenizer)
     check_room(room_of(policy), tokenizer, form, [*problems, *dev_problems], settings.max_completion_tokens)
     log = RunLog(out, record)
