@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from transformers import PreTrainedModel
-
-from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling, seed_of
 from markscheme.grpo.reward import score_as_written
 from markscheme.problems import Problem
@@ -78,23 +75,6 @@ def step_rewards(rollout: Rollout, decode: Decode) -> list[tuple[int, float]] | 
 
 class UnscoredError(RuntimeError):
     """Too many completions could not be scored: the reward is broken, so the run stops."""
-
-
-def check_room(
-    policy: PreTrainedModel, problems: Sequence[Problem], prompt_ids: PromptIds, max_completion_tokens: int
-) -> None:
-    """Finds out whether every problem leaves room for its completion, before anything is generated.
-
-    Raises:
-        InputError: naming the longest that does not.
-    """
-    room = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
-    length, id_ = max(((len(prompt_ids(problem)), problem.id) for problem in problems), default=(0, ""))
-    if room is not None and length + max_completion_tokens > room:
-        raise InputError(
-            f"max_completion_tokens {max_completion_tokens} after the {length} tokens of problem {id_} is more than "
-            f"the model's {room} positions: leave the problem out or write shorter completions"
-        )
 
 
 def sample_groups(

@@ -23,12 +23,13 @@ from markscheme.grpo.batch import Batch, Draw, batch_metrics, joined, records, u
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.flops import update_flops
 from markscheme.grpo.head import check_head
-from markscheme.grpo.rollout import Decode, PromptIds, check_room, greedy_metrics
+from markscheme.grpo.rollout import Decode, PromptIds, greedy_metrics
 from markscheme.grpo.update import Progress, update_policy
 from markscheme.machine import gemm_peak
 from markscheme.models import has_adapter
 from markscheme.optimizer import make_optimizer
 from markscheme.problems import Problem
+from markscheme.prompting import check_room
 from markscheme.run_log import RunLog
 from markscheme.scoring import Scorer
 

@@ -1,7 +1,11 @@
 """From a question to prompt ids: rendered once, by the model's own chat template where it has one."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from markscheme.files import InputError
+from markscheme.problems import Problem
 
 BOXED_INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 
@@ -28,3 +32,30 @@ class PromptFormat:
         """The prompt as token ids. A chat template writes its own special tokens, so none are added to it."""
         plain = tokenizer.chat_template is None
         return tuple(tokenizer.encode(self.render(question, tokenizer), add_special_tokens=plain))
+
+
+def room_of(policy: Any) -> int | None:
+    """The positions that a model has, for a prompt and its completion together; None if it does not say."""
+    room: int | None = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    return room
+
+
+def check_room(
+    policy: Any,
+    problems: Sequence[Problem],
+    prompt_ids: Callable[[Problem], Sequence[int]],
+    max_completion_tokens: int,
+) -> None:
+    """Finds out whether every problem leaves room for its completion, before anything is generated.
+
+    Raises:
+        InputError: naming the longest that does not.
+    """
+    room = room_of(policy)
+    length, id_ = max(((len(prompt_ids(problem)), problem.id) for problem in problems), default=(0, ""))
+    if room is not None and length + max_completion_tokens > room:
+        way_out = f"give --max-completion-tokens {room - length} or less" if length < room else "leave it out"
+        raise InputError(
+            f"max_completion_tokens {max_completion_tokens} after the {length} tokens of problem {id_} is more than "
+            f"the model's {room} positions: {way_out}"
+        )

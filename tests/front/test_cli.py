@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme import cli
@@ -571,3 +572,14 @@ def test_an_adapter_on_a_coarse_model_is_trained_and_merged(here: Path, tmp_path
     policy, _ = load_policy(str(out / "policy"), dtype="bfloat16")
     assert not has_adapter(policy)
     assert "lora_rank = 2" in (out / "config.toml").read_text()
+
+
+@pytest.mark.parametrize("command", ["sft", "rft", "dpo"])
+def test_an_adapter_is_trained_by_each_method(command: str, here: Path, tmp_path: Path) -> None:
+    options = {"sft": SFT.replace("--model policy", "--model embedded"), "rft": EMBEDDED_RFT, "dpo": EMBEDDED_DPO}
+    assert run(f"{options[command]} --lora-rank 2 --learning-rate 1e-2 --out {tmp_path / 'run'}") == 0
+    trained, _ = load_policy(str(tmp_path / "run" / "policy"))
+    before, _ = load_policy("embedded")
+    moved = [name for name, t in trained.state_dict().items() if not torch.equal(t, before.state_dict()[name])]
+    assert moved
+    assert all("_proj" in name for name in moved)

@@ -15,9 +15,7 @@ from markscheme.commands.shared import (
     ModelOptions,
     TaskOptions,
     check_golds,
-    check_room,
     console,
-    room_of,
     say,
     verifier_by_name,
 )
@@ -25,6 +23,7 @@ from markscheme.files import InputError
 from markscheme.models import fingerprint, load_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
+from markscheme.prompting import check_room
 from markscheme.torch_engine import TorchEngine
 
 ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
@@ -71,7 +70,9 @@ def evaluate(
     check_folder(out)
     policy, tokenizer = load_policy(model.model, model.revision, dtype)
     form = task.prompt_format()
-    check_room(room_of(policy), tokenizer, form, problems, settings.max_completion_tokens)
+    check_room(
+        policy, problems, lambda one: form.prompt_ids(one.question, tokenizer), settings.max_completion_tokens
+    )  # fmt: skip
     weights = fingerprint(policy, tokenizer)
     check_same_evaluation(out, weights, problems)
     total = len(problems) * len(settings.completions_per_problem())

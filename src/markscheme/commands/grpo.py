@@ -14,9 +14,7 @@ from markscheme.commands.shared import (
     TaskOptions,
     TrainedModelOptions,
     check_golds,
-    check_room,
     console,
-    room_of,
     say,
     scorer_by_name,
     verifier_by_name,
@@ -29,7 +27,9 @@ from markscheme.grpo.rollout import UnscoredError
 from markscheme.grpo.training import train_grpo
 from markscheme.grpo.update import MismatchError
 from markscheme.models import fingerprint, load_policy, save_policy
+from markscheme.problems import Problem
 from markscheme.progress import progress_bar
+from markscheme.prompting import check_room
 from markscheme.reward_refresh import RefreshConfig, RefreshedRewardModel
 from markscheme.run_log import RunLog
 from markscheme.torch_engine import TorchEngine
@@ -113,7 +113,11 @@ def grpo(
         raise InputError(f"the estimator {settings.estimator} has no critic: leave out --critic, or take --preset ppo")
     model.prepare(policy, settings.seed)  # behind the critic, which is a whole copy of the policy
     engine = TorchEngine(policy, tokenizer)
-    check_room(room_of(policy), tokenizer, form, [*problems, *dev_problems], settings.max_completion_tokens)
+
+    def prompt_ids(problem: Problem) -> tuple[int, ...]:
+        return form.prompt_ids(problem.question, tokenizer)
+
+    check_room(policy, [*problems, *dev_problems], prompt_ids, settings.max_completion_tokens)
     log = RunLog(out, record)
     track = trackers.tracker(tracker, out, record, len(log.read()) - 1) if tracker else lambda done, metrics: None
 
@@ -131,7 +135,7 @@ def grpo(
                 engine,
                 reward,
                 problems,
-                lambda problem: form.prompt_ids(problem.question, tokenizer),
+                prompt_ids,
                 settings,
                 log,
                 dev_problems=dev_problems,

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import ModelOptions, TaskOptions, console, say
+from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console, say
 from markscheme.grpo.baselines.rft import RFTConfig, rft_examples
 from markscheme.grpo.baselines.sft import train_sft
 from markscheme.models import save_policy
@@ -17,7 +17,7 @@ def rft(
     *,
     task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
-    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
     scorer: str = "math",
     config: Path | None = None,
     settings: Annotated[RFTConfig | None, Parameter(name="*")] = None,

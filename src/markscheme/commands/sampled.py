@@ -6,12 +6,10 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.commands.shared import (
-    ModelOptions,
     TaskOptions,
+    TrainedModelOptions,
     check_golds,
-    check_room,
     console,
-    room_of,
     say,
     scorer_by_name,
 )
@@ -20,7 +18,9 @@ from markscheme.grpo.baselines.samples import Judged, SampledConfig, counts_of, 
 from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import UnscoredError
 from markscheme.models import fingerprint, load_policy
+from markscheme.problems import Problem
 from markscheme.progress import progress_bar
+from markscheme.prompting import check_room
 from markscheme.run_log import RunLog
 from markscheme.torch_engine import TorchEngine
 
@@ -36,7 +36,7 @@ class Sampled:
 
 
 def sample(
-    command: str, task: TaskOptions, out: Path, model: ModelOptions | None, scorer: str, settings: SampledConfig
+    command: str, task: TaskOptions, out: Path, model: TrainedModelOptions | None, scorer: str, settings: SampledConfig
 ) -> Sampled:
     """Draws and judges what is not in the run folder yet.
 
@@ -44,15 +44,15 @@ def sample(
         GoldError: if a gold cannot be read.
         InputError: if an option cannot be used, or too many completions could not be scored.
     """
-    model = model or ModelOptions()
+    model = model or TrainedModelOptions()
     reward = scorer_by_name(scorer)
     problems = task.problems()
     check_golds(reward, problems)
-    policy, tokenizer = load_policy(model.model, model.revision)
+    policy, tokenizer = load_policy(model.model, model.revision, model.dtype)
     form = task.prompt_format()
     record = {
         "command": command,
-        "model": {"name": model.model, "fingerprint": fingerprint(policy, tokenizer)},
+        "model": {**asdict(model), "fingerprint": fingerprint(policy, tokenizer)},
         "task": task.record(problems),
         "scorer": {"name": reward.name, "version": reward.version},
         "prompt_format": asdict(form),
@@ -60,7 +60,12 @@ def sample(
     }
     engine = TorchEngine(policy, tokenizer)
     check_head(policy)
-    check_room(room_of(policy), tokenizer, form, problems, settings.max_completion_tokens)
+    model.prepare(policy, settings.seed)
+
+    def prompt_ids(problem: Problem) -> tuple[int, ...]:
+        return form.prompt_ids(problem.question, tokenizer)
+
+    check_room(policy, problems, prompt_ids, settings.max_completion_tokens)
     log = RunLog(out, record)
     try:
         with progress_bar(console, "problems", len(problems)) as bar:
@@ -68,7 +73,7 @@ def sample(
                 engine,
                 reward,
                 problems,
-                lambda problem: form.prompt_ids(problem.question, tokenizer),
+                prompt_ids,
                 settings,
                 log,
                 bar.update,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console, room_of, say
+from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console, say
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.head import check_head
@@ -15,7 +15,7 @@ from markscheme.grpo.pack import TokenSequence
 from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
-from markscheme.prompting import PromptFormat
+from markscheme.prompting import PromptFormat, room_of
 from markscheme.run_log import RunLog
 
 

@@ -152,28 +152,3 @@ def check_golds(scorer: Scorer, problems: Sequence[Problem]) -> None:
     """
     if isinstance(scorer, MathVerifier):
         scorer.score([Sample(prompt="", completion="", gold=problem.gold, id=problem.id) for problem in problems])
-
-
-def room_of(policy: Any) -> int | None:
-    """The positions that a model has, for a prompt and its completion together."""
-    room: int | None = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
-    return room
-
-
-def check_room(
-    room: int | None, tokenizer: Any, form: PromptFormat, problems: Sequence[Problem], max_tokens: int
-) -> None:
-    """Finds out whether every problem leaves room for its completion, before anything is generated.
-
-    Raises:
-        InputError: naming the longest that does not.
-    """
-    if room is None:
-        return
-    length, id_ = max((len(form.prompt_ids(problem.question, tokenizer)), problem.id) for problem in problems)
-    if length + max_tokens > room:
-        way_out = f"give --max-completion-tokens {room - length} or less" if length < room else "leave it out"
-        raise InputError(
-            f"max_completion_tokens {max_tokens} after the {length} tokens of problem {id_} is more than "
-            f"the model's {room} positions: {way_out}"
-        )

@@ -167,8 +167,13 @@ def table_of(study: Study, rows: Sequence[Row], seeds: Sequence[int]) -> Table:
         method = METHODS.get(row.method)
         about_method = (method.data, method.reward, method.coefficient) if method else ("", "", "")
         figures = [
-            text for metric in METRICS for text in (f"{row.after[metric]:.1%}", _points(row.change[metric]))
-        ]  # fmt: skip
+            text
+            for metric in METRICS
+            for text in (
+                f"{row.after[metric]:.1%}",
+                "" if row.method == study.base else _points(row.change[metric]),
+            )
+        ]
         cost = (f"{_mean(row.train_cpu_s):.0f}", f"{_mean(row.added_mb):.0f}")
         table.add_row(row.method, *about_method, *figures, *cost)
     return table
