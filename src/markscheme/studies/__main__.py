@@ -52,7 +52,7 @@ STUDIES: Mapping[str, Study] = {
         about="this loop and TRL's, the same data and settings", methods=(TRL, "plain"), steps=80, base=TRL
     ),
     "process": Study(about="process supervision beside outcome supervision", methods=("plain", "process"), steps=50),
-    "iterative": Study(about="iterative GRPO with a reward model", methods=("iterative",), steps=60),
+    "iterative": Study(about="iterative GRPO with a reward model", methods=("iterative",), steps=40),
     "presets": Study(about="every preset", methods=tuple(f"preset-{name}" for name in PRESETS), steps=160),
 }
 

@@ -17,6 +17,7 @@ from markscheme.grpo.baselines.rft import RFTConfig, rft_examples
 from markscheme.grpo.baselines.samples import Judged, SampledConfig, judged_groups
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.config import PRESETS, GRPOConfig
+from markscheme.grpo.objective import Objective
 from markscheme.grpo.training import train_grpo
 from markscheme.models import EMBEDDED, load_policy
 from markscheme.reward_models import RewardModelConfig, RewardNetwork, load_pairs, train_reward_model
@@ -29,7 +30,7 @@ from markscheme.studies.worked_steps import WorkedSteps
 from markscheme.verdict_pairs import initial_pairs
 from markscheme.verifiers import MathVerifier
 
-ITERATIONS = 3
+ITERATION_STEPS = 8
 REWARD_MODEL_PROBLEMS = 1_000
 """From which the first reward model learns; none of them is among those that the policy learns from."""
 RATE = 2.5e-4
@@ -133,8 +134,8 @@ def process(setting: Setting, folder: Path) -> None:
 
 
 def iterative(setting: Setting, folder: Path) -> None:
-    """Algorithm 1 whole: a reward model learns from the initial policy's samples, and after each of three iterations
-    from the policy's own; no verdict is in the reward.
+    """Algorithm 1 whole: a reward model learns from the initial policy's samples, and after each iteration from the
+    policy's own; no verdict is in the reward.
     """
     verifier, log = MathVerifier(), RunLog(folder, {})
     pairs, model = folder / "start" / "pairs.jsonl", folder / "start" / "reward-model"
@@ -150,13 +151,13 @@ def iterative(setting: Setting, folder: Path) -> None:
         network = RewardNetwork.from_language_model(*load_policy(EMBEDDED), setting.seed)
         train_reward_model(network, load_pairs(pairs), first, RunLog(model, {}))
         network.save(model / MODEL_FOLDER)
-    config = config_of(
-        setting,
-        PRESETS["deepseekmath"],
-        iteration_steps=max(1, setting.steps // ITERATIONS),
+    config = replace(
+        config_of(setting, PRESETS["deepseekmath"], learning_rate=1e-4),
+        objective=Objective(kl_coef=0.1),  # a policy that moves faster finds what the reward model is wrong about
+        iteration_steps=ITERATION_STEPS,
         logged_groups=PROBLEMS_A_STEP,
     )
-    again = replace(first, learning_rate=7e-4, epochs=1, batch_size=16, warmup_steps=5)
+    again = replace(first, learning_rate=1e-3, epochs=2, batch_size=16, warmup_steps=5)
     refreshed = RefreshedRewardModel(
         folder,
         model / MODEL_FOLDER,
