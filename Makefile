@@ -21,7 +21,7 @@ quickstart: $(VENV)/installed ## the whole story on a CPU, in minutes (OUT=folde
 	$(BIN)/markscheme quickstart --out $(OUT) --seed $(SEED)
 
 test: $(VENV)/installed ## the tests, against the installed wheel
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 8
 
 lint: $(VENV)/installed ## ruff and mypy
 	$(BIN)/ruff check .
