@@ -85,21 +85,25 @@ def measure(settings: Settings, console: Console) -> dict[str, dict[str, Figures
     Raises:
         InputError: if a contender cannot run, or two do not compute the same gradient.
     """
-    found: dict[str, dict[str, Figures]] = {}
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     total = len(settings.workloads) * len(settings.contenders) * settings.repeats
     with progress_bar(console, "measuring", total) as bar:
         done = 0
         for name in settings.workloads:
             contenders = [one for one in settings.contenders if name != WHOLE or one != "trl_compact"]
-            runs: dict[str, list[dict[str, Any]]] = {contender: [] for contender in contenders}
+            found[name] = {contender: [] for contender in contenders}
             for _ in range(settings.repeats):
                 for contender in contenders:
-                    runs[contender].append(_run(settings, contender, name))
+                    found[name][contender].append(_run(settings, contender, name))
                     done += 1
                     bar.update(done, name)
-            found[name] = {contender: _figures(runs[contender], name, settings) for contender in contenders}
-            check_gradients(name, found[name])
-    return found
+            check_gradients(name, {contender: runs[0].get("grad_norm") for contender, runs in found[name].items()})
+    every = [run for by_contender in found.values() for runs in by_contender.values() for run in runs]
+    peak = max((run["peak_flops"] for run in every if "peak_flops" in run), default=None)
+    return {
+        name: {contender: _figures(runs, name, settings, peak) for contender, runs in by_contender.items()}
+        for name, by_contender in found.items()
+    }
 
 
 def _run(settings: Settings, contender: str, workload: str) -> dict[str, Any]:
@@ -114,7 +118,8 @@ def _run(settings: Settings, contender: str, workload: str) -> dict[str, Any]:
     return measured
 
 
-def _figures(runs: Sequence[Mapping[str, Any]], name: str, settings: Settings) -> Figures:
+def _figures(runs: Sequence[Mapping[str, Any]], name: str, settings: Settings, peak: float | None) -> Figures:
+    """`peak` is the best that any process of the run saw of the processor."""
     workload = WORKLOADS[name]
     seconds = [one for run in runs for one in run["seconds"]]
     best = min(seconds)
@@ -126,21 +131,21 @@ def _figures(runs: Sequence[Mapping[str, Any]], name: str, settings: Settings) -
         median_s=statistics.median(seconds),
         steps=len(seconds),
         tokens_per_s=completion_tokens / best,
-        peak_share=None if name == WHOLE else runs[0]["flops"] / best / max(run["peak_flops"] for run in runs),
+        peak_share=runs[0]["flops"] / best / peak if peak and "flops" in runs[0] else None,
         added_mb=min(run["added_mb"] for run in runs) if "added_mb" in runs[0] else None,
         grad_norm=runs[0].get("grad_norm"),
         generation_s=min(generation) if generation else None,
     )
 
 
-def check_gradients(name: str, figures: Mapping[str, Figures]) -> None:
+def check_gradients(name: str, norms: Mapping[str, float | None]) -> None:
     """
     Raises:
         InputError: if two contenders do not compute the same gradient: then they do not do the same work.
     """
-    norms = {contender: one.grad_norm for contender, one in figures.items() if one.grad_norm is not None}
-    if norms and max(norms.values()) - min(norms.values()) > NORMS_AGREE * max(norms.values()):
-        raise InputError(f"{name}: the contenders do not compute the same gradient, its norms are {norms}")
+    known = [norm for norm in norms.values() if norm is not None]
+    if known and max(known) - min(known) > NORMS_AGREE * max(known):
+        raise InputError(f"{name}: the contenders do not compute the same gradient, its norms are {dict(norms)}")
 
 
 def headlines(found: Mapping[str, Mapping[str, Figures]]) -> dict[str, float]:
@@ -214,7 +219,7 @@ def main(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, ou
             "ratios": ratios,
         }
         write_json(out / "grpo-speed.json", record)
-    Console(width=150, highlight=False).print(table_of(found))
+    Console(width=190, highlight=False).print(table_of(found))
     print(json.dumps(ratios))
 
 
