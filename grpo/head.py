@@ -9,7 +9,6 @@ Shapes: M predicted tokens of a micro-batch, H hidden size, V vocabulary, K toke
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -44,12 +43,6 @@ def hidden_states(model: PreTrainedModel, batch: MicroBatch | PackedRow) -> Tens
     return hidden_MH
 
 
-def completion_logprobs(model: PreTrainedModel, batch: MicroBatch | PackedRow, temperature: float = 1.0) -> Tensor:
-    """log pi(token | what precedes it) at this temperature, for each completion token: [M], float32."""
-    logits_MV = model.get_output_embeddings()(hidden_states(model, batch)).float() / temperature
-    return -F.cross_entropy(logits_MV, batch.targets_M.to(model.device), reduction="none")
-
-
 def completion_head(model: PreTrainedModel) -> nn.Linear:
     """The layer that turns hidden states into logits."""
     head = model.get_output_embeddings()
@@ -59,7 +52,7 @@ def completion_head(model: PreTrainedModel) -> nn.Linear:
 
 @torch.no_grad()
 def score(hidden_MH: Tensor, head: nn.Linear, targets_M: Tensor, temperature: float) -> Tensor:
-    """The same from hidden states, without a gradient, some rows at a time: [M], float32."""
+    """log pi(token | what precedes it) at this temperature from hidden states, without a gradient: [M], float32."""
     logprobs_M = torch.empty(len(targets_M), device=hidden_MH.device)
     for rows in _chunks(len(targets_M), head):
         chunk = _Chunk(head(hidden_MH[rows]).float(), targets_M[rows], temperature, keep_logits=False)
@@ -99,7 +92,7 @@ def score_and_backward(
         by_logprob_K = by_logprob(rows, chunk.logprobs_K)
         by_entropy_K = None
         if entropy_M is not None and by_entropy_M is not None:
-            entropy_M[rows] = chunk.entropies()
+            entropy_M[rows] = chunk.entropy_K
             by_entropy_K = by_entropy_M[rows] if by_entropy_M[rows].any() else None
         moved_K = by_logprob_K != 0 if by_entropy_K is None else (by_logprob_K != 0) | (by_entropy_K != 0)
         places = rows.start + moved_K.nonzero()[:, 0]
@@ -131,18 +124,15 @@ class _Chunk:
         self.exp_KV = x_KV.exp() if keep_logits else x_KV.exp_()
         self.total_K1 = self.exp_KV.sum(-1, keepdim=True)
         self.logprobs_K = (target_K1 - self.total_K1.log())[:, 0]
-
-    def entropies(self) -> Tensor:
-        """[K]; needs the logits."""
-        assert self.x_KV is not None
-        mean_K: Tensor = torch.linalg.vecdot(self.exp_KV, self.x_KV) / self.total_K1[:, 0]
-        return self.total_K1.log()[:, 0] - mean_K
+        if keep_logits:
+            mean_K = torch.linalg.vecdot(self.exp_KV, x_KV) / self.total_K1[:, 0]
+            self.entropy_K = self.total_K1.log()[:, 0] - mean_K
 
     def gradient(self, moved_K: Tensor, by_logprob_K: Tensor, by_entropy_K: Tensor | None) -> Tensor:
         """Of the loss by the logits of those tokens that move it: [moved, V], in place of what was kept."""
         bonus_KV = None
         if by_entropy_K is not None and self.x_KV is not None:  # dH / dlogits = -p (log p + H)
-            offset_K1 = self.entropies()[:, None] - self.total_K1.log()
+            offset_K1 = self.entropy_K[:, None] - self.total_K1.log()
             bonus_KV = self.x_KV.add_(offset_K1).mul_(self.exp_KV).mul_(-by_entropy_K[:, None] / self.total_K1)
         gradient_KV = self.exp_KV.mul_(-by_logprob_K[:, None] / self.total_K1)  # d log p / dlogits = onehot - p
         gradient_KV[torch.arange(len(self.targets_K), device=self.targets_K.device), self.targets_K] += by_logprob_K

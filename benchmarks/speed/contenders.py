@@ -12,7 +12,6 @@ import resource
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -308,7 +307,6 @@ def run_worker(function: Callable[[str, Workload, int, int], dict[str, Any]]) ->
     """Prints what `function` finds as a line of JSON."""
     _, contender, workload, seed, steps = sys.argv
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
     print(json.dumps(function(contender, WORKLOADS[workload], int(seed), int(steps))))
 
 

@@ -22,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from markscheme.benchmarks.speed.contenders import CONTENDERS
 from markscheme.benchmarks.speed.workloads import WHOLE, WORKLOADS, make_batch
 from markscheme.files import InputError, write_json
 from markscheme.machine import machine
@@ -29,7 +30,6 @@ from markscheme.progress import progress_bar
 from markscheme.run_log import versions
 
 UPDATES, WHOLE_STEPS = "markscheme.benchmarks.speed.contenders", "markscheme.benchmarks.speed.whole_steps"
-CONTENDERS = ("ours", "trl", "trl_compact")
 NORMS_AGREE = 1e-5
 """Largest relative difference between the norms of two contenders' gradients."""
 HEADLINES = ("even", "skewed", "half_flat", "kl", "vocab_152k", WHOLE)
@@ -41,7 +41,7 @@ class Settings:
 
     workloads: tuple[str, ...] = tuple(name for name in WORKLOADS if name != "gpu")
     """By name."""
-    contenders: tuple[str, ...] = CONTENDERS
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
     """By name."""
     repeats: int = 2
     """Processes for each contender and workload, taken in turn; the best step of all counts."""
@@ -53,7 +53,7 @@ class Settings:
     def __post_init__(self) -> None:
         for kind, chosen, known in (
             ("workload", self.workloads, tuple(WORKLOADS)),
-            ("contender", self.contenders, CONTENDERS),
+            ("contender", self.contenders, tuple(CONTENDERS)),
         ):
             for one in chosen:
                 if one not in known:
@@ -207,7 +207,7 @@ def main(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, ou
             "command": shlex.join([Path(sys.executable).name, "-m", __spec__.name, *sys.argv[1:]]),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": machine(),
-            "versions": versions(),
+            "versions": versions("trl"),
             "settings": asdict(chosen),
             "workloads": {
                 name: {

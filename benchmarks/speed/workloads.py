@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from markscheme.models import checkpoint_gradients
 from markscheme.problems import Problem
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -51,7 +52,7 @@ class Model:
         )
         torch.nn.Module.to(model, DEVICE, getattr(torch, self.dtype))  # the model's own `to` is untyped
         if self.checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            checkpoint_gradients(model)
         return model
 
 

@@ -5,16 +5,10 @@ Online RFT, which draws from the policy as it is now, is the preset online-rft o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markscheme.files import InputError
-from markscheme.grpo.baselines.samples import Judged, SampledConfig, counts_of
+from markscheme.grpo.baselines.samples import Judged, counts_of
 from markscheme.grpo.pack import TokenSequence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RFTConfig(SampledConfig):
-    """Settings of rejection sampling fine-tuning."""
 
 
 def rft_examples(groups_PG: Sequence[Sequence[Judged]]) -> list[TokenSequence]:

@@ -81,10 +81,10 @@ class RunLog:
             write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of what decides the numbers, as far as it is installed."""
+def versions(*more: str) -> dict[str, str]:
+    """Of Python, of what decides the numbers, and of `more`, as far as they are installed."""
     found = {"python": platform.python_version()}
-    for name in RECORDED:
+    for name in (*RECORDED, *more):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from markscheme.models import EMBEDDED, fingerprint, load_policy
 from markscheme.scoring import Outcome, Sample
 from markscheme.studies import __main__ as studies
 from markscheme.studies import methods, run, setting
@@ -61,7 +62,8 @@ def test_a_step_too_many_is_wrong() -> None:
 def test_every_method_trains_and_is_evaluated(method: str, tmp_path: Path) -> None:
     result = run.run(method, 2, 3, tmp_path / "run")
     assert result["metrics"]["greedy"]["n"] == 6
-    assert (result["train_cpu_s"] > 0.05) == (method != run.BEFORE)
+    evaluated = json.loads((tmp_path / "run" / "evaluation" / "summary.json").read_text(encoding="utf-8"))
+    assert (evaluated["fingerprint"] == fingerprint(*load_policy(EMBEDDED))) == (method == run.BEFORE)
     assert run.run(method, 2, 3, tmp_path / "run") == json.loads((tmp_path / "run" / "result.json").read_text())
 
 

@@ -9,7 +9,7 @@ from hypothesis.strategies import integers, lists
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from markscheme.grpo.attention import attend_packed, packing_for
-from markscheme.grpo.head import completion_logprobs, hidden_states, score
+from markscheme.grpo.head import completion_head, hidden_states, score
 from markscheme.grpo.layout import BUCKET_WASTE, pack_rows
 from markscheme.grpo.pack import TokenSequence, pack
 
@@ -67,13 +67,14 @@ def test_every_completion_is_packed_once_within_the_budget(groups: list[list[int
 def test_neighbours_do_not_change_a_logprob(groups: list[list[int]], budget: int) -> None:
     model, sequences = model_of(num_key_value_heads=2), sequences_of(groups)
     expected = {
-        index: completion_logprobs(model, batch)
+        index: score(hidden_states(model, batch), completion_head(model), batch.targets_M, 1.0)
         for index, sequence in enumerate(sequences)
         for batch in pack([sequence], 1)
     }
     attend_packed(model)
     for row in pack_rows(sequences, budget):
-        found = completion_logprobs(model, row).split(list(row.lengths))
+        scored = score(hidden_states(model, row), completion_head(model), row.targets_M, 1.0)
+        found = scored.split(list(row.lengths))
         for index, logprobs in zip(row.sequences, found, strict=True):
             torch.testing.assert_close(logprobs, expected[index], atol=1e-5, rtol=1e-5)
 
@@ -82,9 +83,10 @@ def test_scoring_some_rows_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyP
     model = model_of()
     attend_packed(model)
     (row,) = pack_rows(sequences_of([[3, 9], [20]]), 1_000)
-    expected = completion_logprobs(model, row, temperature=0.6)
+    logprobs = (completion_head(model)(hidden_states(model, row)) / 0.6).log_softmax(-1)
+    expected = logprobs.gather(-1, row.targets_M[:, None])[:, 0].detach()
     monkeypatch.setattr("markscheme.grpo.head.chunk_rows", lambda head: 7)
-    found = score(hidden_states(model, row), model.get_output_embeddings(), row.targets_M, 0.6)  # type: ignore[arg-type]
+    found = score(hidden_states(model, row), completion_head(model), row.targets_M, 0.6)
     torch.testing.assert_close(found, expected)
 
 

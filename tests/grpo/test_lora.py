@@ -15,7 +15,6 @@ from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import (
     check_head,
     completion_head,
-    completion_logprobs,
     hidden_states,
     score,
     score_and_backward,
@@ -77,7 +76,9 @@ def backward(model: PreTrainedModel, packing: Packing) -> None:
 
 def test_only_adapters_get_a_gradient_and_it_is_that_of_padded_rows(policy: PreTrainedModel) -> None:
     for batch in pack(SEQUENCES, 1_000):
-        (weights_of(batch) * completion_logprobs(policy, batch, 0.7)).sum().backward()
+        logprobs_MV = (completion_head(policy)(hidden_states(policy, batch)) / 0.7).log_softmax(-1)
+        logprobs_M = logprobs_MV.gather(-1, batch.targets_M[:, None])[:, 0]
+        (weights_of(batch) * logprobs_M).sum().backward()
     expected = gradients(policy)
     check_head(policy)
     packing = packing_for(policy)

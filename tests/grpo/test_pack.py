@@ -6,7 +6,7 @@ from torch import tensor
 from transformers import PreTrainedModel
 
 from markscheme.files import InputError
-from markscheme.grpo.head import check_head, completion_logprobs
+from markscheme.grpo.head import check_head, completion_head, hidden_states, score
 from markscheme.grpo.pack import TokenSequence, pack
 
 LENGTHS = lists(tuples(integers(1, 30), integers(1, 30)), min_size=1, max_size=12)
@@ -53,7 +53,8 @@ def test_padding_and_neighbours_do_not_change_a_logprob(lengths: list[tuple[int,
     sequences = sequences_of(lengths)
     found: dict[int, torch.Tensor] = {}
     for batch in pack(sequences, token_budget=120):
-        logprobs = completion_logprobs(model, batch).split(list(batch.lengths))
+        scored = score(hidden_states(model, batch), completion_head(model), batch.targets_M, 1.0)
+        logprobs = scored.split(list(batch.lengths))
         found |= dict(zip(batch.sequences, logprobs, strict=True))
     for index, sequence in enumerate(sequences):
         ids = tensor([sequence.prompt_ids + sequence.completion_ids])

@@ -16,8 +16,8 @@ from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling
 from markscheme.grpo.advantage import outcome_advantages
 from markscheme.grpo.attention import attend_packed
-from markscheme.grpo.baselines.rft import RFTConfig, rft_examples
-from markscheme.grpo.baselines.samples import Judged, is_correct, judged_groups
+from markscheme.grpo.baselines.rft import rft_examples
+from markscheme.grpo.baselines.samples import Judged, SampledConfig, is_correct, judged_groups
 from markscheme.grpo.baselines.sft import train_sft
 from markscheme.grpo.config import PRESETS
 from markscheme.grpo.layout import pack_rows
@@ -33,7 +33,7 @@ PROBLEMS = [
     Problem(id=f"p{i}", question=f"Mia has {i} eggs. How many eggs?", gold=str(i), source="test", split="train")
     for i in range(5)
 ]
-CONFIG = RFTConfig(
+CONFIG = SampledConfig(
     num_samples=4, max_completion_tokens=8, learning_rate=1e-2, batch_size=4, log_every=1, checkpoint_every=1
 )
 
@@ -116,7 +116,7 @@ def even(sample: Sample) -> bool:
     return int(sample.completion) % 2 == 0
 
 
-def draw(folder: Path, generator: Generator, scorer: Any = even, config: RFTConfig = CONFIG) -> list[list[Judged]]:
+def draw(folder: Path, generator: Generator, scorer: Any = even, config: SampledConfig = CONFIG) -> list[list[Judged]]:
     log = RunLog(folder, {"rft": dataclasses.asdict(config)})
     with patch("markscheme.grpo.baselines.samples.PROBLEMS_AT_A_TIME", 2):
         return judged_groups(

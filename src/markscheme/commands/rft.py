@@ -7,7 +7,8 @@ from cyclopts import Parameter
 
 from markscheme.commands.sampled import sample
 from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console, say
-from markscheme.grpo.baselines.rft import RFTConfig, rft_examples
+from markscheme.grpo.baselines.rft import rft_examples
+from markscheme.grpo.baselines.samples import SampledConfig
 from markscheme.grpo.baselines.sft import train_sft
 from markscheme.models import save_policy
 from markscheme.progress import progress_bar
@@ -20,7 +21,7 @@ def rft(
     model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
     scorer: str = "math",
     config: Path | None = None,
-    settings: Annotated[RFTConfig | None, Parameter(name="*")] = None,
+    settings: Annotated[SampledConfig | None, Parameter(name="*")] = None,
 ) -> None:
     """Fine-tune a model on its own correct completions of a task; killed and called again, it goes on.
 
@@ -33,7 +34,7 @@ def rft(
     config
         TOML file of options.
     """
-    settings = settings or RFTConfig()
+    settings = settings or SampledConfig()
     sampled = sample("rft", task, out, model, scorer, settings)
     examples = rft_examples(sampled.groups)
     say(f"{len(examples)} different correct completions to learn from")

@@ -229,7 +229,7 @@ def main(study: str, *, out: Path, seeds: tuple[int, ...] = (0, 1, 2), runs: Pat
             "command": shlex.join([Path(sys.executable).name, "-m", "markscheme.studies", *sys.argv[1:]]),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": machine(),
-            "versions": versions(),
+            "versions": versions("trl"),
             "seeds": seeds,
             **asdict(chosen),
             "rows": [asdict(row) for row in rows],

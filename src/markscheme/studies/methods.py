@@ -13,7 +13,7 @@ from markscheme.generation import Sampling, seed_of
 from markscheme.grpo.baselines.dpo import DPOConfig, train_dpo
 from markscheme.grpo.baselines.pairs import preference_pairs
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig
-from markscheme.grpo.baselines.rft import RFTConfig, rft_examples
+from markscheme.grpo.baselines.rft import rft_examples
 from markscheme.grpo.baselines.samples import Judged, SampledConfig, judged_groups
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.config import PRESETS, GRPOConfig
@@ -58,7 +58,7 @@ def sft(setting: Setting, folder: Path) -> None:
 
 
 def rft(setting: Setting, folder: Path) -> None:
-    config = RFTConfig(
+    config = SampledConfig(
         learning_rate=3e-4,
         epochs=2,
         batch_size=32,

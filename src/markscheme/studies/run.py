@@ -5,7 +5,6 @@ import os
 import resource
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,6 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     _, method, steps, seed, folder = sys.argv
     print(json.dumps(run(method, int(steps), int(seed), Path(folder))))
