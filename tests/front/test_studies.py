@@ -1,7 +1,9 @@
 """Studies: that every method runs and is compared with its base; not how well any of them does."""
 
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -64,7 +66,7 @@ def test_every_method_trains_and_is_evaluated(method: str, tmp_path: Path) -> No
     assert result["metrics"]["greedy"]["n"] == 6
     evaluated = json.loads((tmp_path / "run" / "evaluation" / "summary.json").read_text(encoding="utf-8"))
     assert (evaluated["fingerprint"] == fingerprint(*load_policy(EMBEDDED))) == (method == run.BEFORE)
-    assert run.run(method, 2, 3, tmp_path / "run") == json.loads((tmp_path / "run" / "result.json").read_text())
+    assert json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8")) == result
 
 
 @pytest.mark.usefixtures("small")
@@ -82,6 +84,26 @@ def test_a_study_says_what_changed_against_its_base(tmp_path: Path, monkeypatch:
         assert [one["greedy"]["n"] for one in row["change_by_seed"].values()] == [6, 6]
         assert row["after"]["greedy"] - row["before"]["greedy"] == pytest.approx(row["change"]["greedy"]["mean"])
     assert (tmp_path / "out" / "process.png").exists()
+
+
+def test_a_run_that_was_cut_off_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = studies.Study(about="", methods=("plain",), steps=1, base="plain")
+    folders = [studies.folder_of(tmp_path, "plain", 1, seed) for seed in (0, 1)]
+    for folder in folders:
+        (folder / "train").mkdir(parents=True)
+    (folders[0] / "result.json").write_text("{}", encoding="utf-8")
+    ran: list[list[str]] = []
+
+    def pretend(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "stopped")
+
+    monkeypatch.setattr(subprocess, "run", pretend)
+    with pytest.raises(studies.InputError, match="plain with seed 1 failed: stopped"):
+        studies.run_study(study, [0, 1], tmp_path, 1, Console())
+    assert [command[-2:] for command in ran] == [["1", str(folders[1])]]
+    assert (folders[0] / "train").exists()
+    assert not folders[1].exists()
 
 
 def test_a_run_that_fails_ends_the_study_with_its_reason(tmp_path: Path) -> None:

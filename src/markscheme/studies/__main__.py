@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,13 +77,16 @@ class Row:
 def run_study(study: Study, seeds: Sequence[int], runs: Path, jobs: int, console: Console) -> list[Row]:
     """Runs what is missing in the folder `runs`, and compares.
 
+    A run that was cut off begins again: its processor time and its peak of memory are those of one process.
+
     Raises:
         InputError: if a run fails.
     """
     methods = list(dict.fromkeys((study.base, *study.methods)))
-    wanted = [(method, seed) for seed in seeds for method in methods]
-    with progress_bar(console, "runs", len(wanted)) as bar, ThreadPoolExecutor(jobs) as executor:
-        pending = [executor.submit(_run, method, study.steps, seed, runs) for method, seed in wanted]
+    every = [(method, seed) for seed in seeds for method in methods]
+    missing = [one for one in every if not (folder_of(runs, one[0], study.steps, one[1]) / "result.json").exists()]
+    with progress_bar(console, "runs", len(missing)) as bar, ThreadPoolExecutor(jobs) as executor:
+        pending = [executor.submit(_run, method, study.steps, seed, runs) for method, seed in missing]
         for done, one in enumerate(pending, 1):
             one.result()
             bar.update(done)
@@ -94,11 +98,12 @@ def folder_of(runs: Path, method: str, steps: int, seed: int) -> Path:
 
 
 def _run(method: str, steps: int, seed: int, runs: Path) -> None:
-    command = [sys.executable, "-m", "markscheme.studies.run", method, str(steps), str(seed)]
+    folder = folder_of(runs, method, steps, seed)
+    if folder.exists():
+        shutil.rmtree(folder)
+    command = [sys.executable, "-m", "markscheme.studies.run", method, str(steps), str(seed), str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    result = subprocess.run(
-        [*command, str(folder_of(runs, method, steps, seed))], capture_output=True, text=True, env=environment
-    )
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
         reason = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
         raise InputError(f"{method} with seed {seed} failed: {reason[0]}")

@@ -1,4 +1,4 @@
-"""One run of a study: `python -m markscheme.studies.run METHOD STEPS SEED FOLDER`; what is there already stays."""
+"""One run of a study: `python -m markscheme.studies.run METHOD STEPS SEED FOLDER`."""
 
 import json
 import os
@@ -21,10 +21,7 @@ TRL = "trl"
 
 
 def run(method: str, steps: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Trains by a method and evaluates; a folder that has a result is not touched."""
-    if (folder / "result.json").exists():
-        result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        return result
+    """Trains by a method and evaluates; leaves result.json in the folder."""
     torch.set_num_threads(1)
     chosen = setting(steps, seed)
     before_mb, start = _peak_mb(), time.process_time()
