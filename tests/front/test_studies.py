@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from markscheme.models import EMBEDDED, fingerprint, load_policy
@@ -67,6 +68,22 @@ def test_every_method_trains_and_is_evaluated(method: str, tmp_path: Path) -> No
     evaluated = json.loads((tmp_path / "run" / "evaluation" / "summary.json").read_text(encoding="utf-8"))
     assert (evaluated["fingerprint"] == fingerprint(*load_policy(EMBEDDED))) == (method == run.BEFORE)
     assert json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8")) == result
+
+
+def test_what_is_trained_counts_weights_gradients_and_both_moments_of_the_models_of_a_time() -> None:
+    trained = run.TrainedState()
+    bytes_of = []
+    for widths in ((3,), (5, 2)):  # one model, then two at once
+        optimizers = [torch.optim.AdamW([torch.nn.Parameter(torch.ones(width))]) for width in widths]
+        for optimizer in optimizers:
+            for parameter in optimizer.param_groups[0]["params"]:
+                parameter.sum().backward()
+            optimizer.step()
+        bytes_of.append(trained.peak_bytes)
+        del optimizer, optimizers
+    trained.close()
+    count = torch.zeros(()).nbytes  # of steps, for each parameter
+    assert bytes_of == [4 * 3 * 4 + count, 4 * (5 + 2) * 4 + 2 * count]
 
 
 @pytest.mark.usefixtures("small")

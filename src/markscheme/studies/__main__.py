@@ -72,6 +72,8 @@ class Row:
     """Of each seed, evaluations on the dev part apart."""
     added_mb: tuple[float, ...]
     """At the peak of training, over what the process held before."""
+    trained_mb: tuple[float, ...]
+    """Of that, weights, gradients and moments of all models that learn: PPO's value model is one more."""
 
 
 def run_study(study: Study, seeds: Sequence[int], runs: Path, jobs: int, console: Console) -> list[Row]:
@@ -146,6 +148,7 @@ def _row(method: str, study: Study, seeds: Sequence[int], runs: Path) -> Row:
         },
         train_cpu_s=tuple(one["train_cpu_s"] for one in results),
         added_mb=tuple(one["added_mb"] for one in results),
+        trained_mb=tuple(one["trained_mb"] for one in results),
     )
 
 
@@ -166,7 +169,7 @@ def table_of(study: Study, rows: Sequence[Row], seeds: Sequence[int]) -> Table:
     table = Table(title=about, box=SIMPLE_HEAD)
     for name in ("method", "data", "reward", "coefficient"):
         table.add_column(name)
-    for name in ("greedy", "change", "pass@1", "change", "CPU-s", "+MB"):
+    for name in ("greedy", "change", "pass@1", "change", "CPU-s", "+MB", "models"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         method = METHODS.get(row.method)
@@ -179,7 +182,7 @@ def table_of(study: Study, rows: Sequence[Row], seeds: Sequence[int]) -> Table:
                 "" if row.method == study.base else _points(row.change[metric]),
             )
         ]
-        cost = (f"{_mean(row.train_cpu_s):.0f}", f"{_mean(row.added_mb):.0f}")
+        cost = (f"{_mean(row.train_cpu_s):.0f}", f"{_mean(row.added_mb):.0f}", f"{_mean(row.trained_mb):.1f}")
         table.add_row(row.method, *about_method, *figures, *cost)
     return table
 
