@@ -9,7 +9,7 @@ Shapes: P problems, G completions of each, T tokens of a completion.
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 STD_EPS = 1e-4
@@ -20,6 +20,8 @@ Estimator = Literal["grpo", "no_std", "rloo", "opo", "remax", "reinforce", "rein
 """How completions are compared: see `outcome_advantages`."""
 ALONE: tuple[Estimator, ...] = ("remax", "reinforce", "raw", "gae")
 """Those that do not compare a completion with others of its problem."""
+NOT_BY_PARTS: tuple[Estimator, ...] = ("opo", "remax", "gae")
+"""Those that need more than rewards, so that `summed_advantages` does not know them."""
 
 
 def outcome_advantages(
@@ -114,10 +116,13 @@ def process_advantages(
 
 
 def summed_advantages(
-    rewards_by_name: dict[str, Sequence[Rewards]], weights: dict[str, float], estimator: Estimator = "grpo"
+    rewards_by_name: Mapping[str, Sequence[Rewards]], weights: Mapping[str, float], estimator: Estimator = "grpo"
 ) -> list[list[float]]:
     """Several rewards, each compared within its group before they are added with their weights: no one of them is
     drowned by another that varies more. To add first, compare the rewards of a `compose.WeightedSum`.
+
+    Raises:
+        ValueError: if the estimator needs more than rewards.
     """
     parts = [(weights[name], outcome_advantages(rewards, estimator)) for name, rewards in rewards_by_name.items()]
     first = parts[0][1]

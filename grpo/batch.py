@@ -9,8 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markscheme.compose import WeightedSum
 from markscheme.generation import FinishReason, Generator, seed_of
-from markscheme.grpo.advantage import Rewards, generalised_advantages, outcome_advantages, process_advantages
+from markscheme.grpo.advantage import (
+    Rewards,
+    generalised_advantages,
+    outcome_advantages,
+    process_advantages,
+    summed_advantages,
+)
 from markscheme.grpo.baselines.ppo import Critic
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.pack import TokenSequence
@@ -79,7 +86,11 @@ def joined(pieces: Sequence[Batch]) -> Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """Draws the rollouts of a step, has them scored, and compares them."""
+    """Draws the rollouts of a step, has them scored, and compares them.
+
+    Raises:
+        ValueError: if the reward has no parts where these are to be compared.
+    """
 
     generator: Generator
     scorer: Scorer
@@ -88,6 +99,10 @@ class Draw:
     config: GRPOConfig
     decode: Decode | None
     critic: Critic | None
+
+    def __post_init__(self) -> None:
+        if self.config.supervision == "parts" and not isinstance(self.scorer, WeightedSum):
+            raise ValueError(f"to compare rewards by parts takes a WeightedSum as scorer, got {self.scorer.name!r}")
 
     def __call__(self, step: int, again: int = 0) -> Batch:
         """Those of a step, or of its round of refilling: other problems, or the same with other seeds.
@@ -132,11 +147,24 @@ class Draw:
             ]
         rewards_PG = [[rollout.score.value for rollout in group] for group in groups_PG]
         estimator = self.config.estimator
-        advantages_PG = outcome_advantages(rewards_PG, estimator, lengths_PG=lengths_PG, greedy_P=greedy_P)
+        if self.config.supervision == "parts" and isinstance(self.scorer, WeightedSum):
+            weights = {name: weight for name, (_, weight) in self.scorer.parts.items()}
+            by_part = {name: part_rewards(groups_PG, name) for name in weights}
+            advantages_PG = summed_advantages(by_part, weights, estimator)
+        else:
+            advantages_PG = outcome_advantages(rewards_PG, estimator, lengths_PG=lengths_PG, greedy_P=greedy_P)
         return [
             [[advantage] * length for advantage, length in zip(advantages, lengths, strict=True)]
             for advantages, lengths in zip(advantages_PG, lengths_PG, strict=True)
         ]
+
+
+def part_rewards(groups_PG: Sequence[Sequence[Rollout]], name: str) -> list[list[float | None]]:
+    """What a part of a composed reward says of each completion; nothing of one that has no reward."""
+    return [
+        [None if rollout.score.value is None else rollout.score.parts[name].value for rollout in group]
+        for group in groups_PG
+    ]
 
 
 def sequences_of(groups_PG: Sequence[Sequence[Rollout]]) -> list[TokenSequence]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from markscheme.generation import Sampling
-from markscheme.grpo.advantage import ALONE, Estimator
+from markscheme.grpo.advantage import ALONE, NOT_BY_PARTS, Estimator
 from markscheme.grpo.objective import Objective
 from markscheme.optimizer import OptimizerConfig, check_settings
 
@@ -36,11 +36,12 @@ class GRPOConfig(OptimizerConfig):
     iteration_steps: int = 0
     """Steps of an iteration, at whose beginning the reference becomes the policy as it is, and the reward may be
     renewed (Algorithm 1 of DeepSeekMath); 0 makes the whole run one iteration."""
-    supervision: Literal["outcome", "process"] = "outcome"
-    """outcome: a reward for each completion; process: one for each step that the scorer values (section 4.1.3 of
+    supervision: Literal["outcome", "parts", "process"] = "outcome"
+    """outcome: a reward for each completion; parts: the parts of a `compose.WeightedSum` are compared one by one, and
+    added with their weights then; process: a reward for each step that the scorer values (section 4.1.3 of
     DeepSeekMath), and one for the whole where it values none."""
     estimator: Estimator = "grpo"
-    """How the rollouts of a problem are compared under outcome supervision: see `advantage.outcome_advantages`."""
+    """How the rollouts of a problem are compared, but under process supervision: see `advantage.outcome_advantages`."""
     objective: Objective = field(default_factory=Objective)
     """What is maximised."""
     temperature: float = 1.0
@@ -79,6 +80,8 @@ class GRPOConfig(OptimizerConfig):
             raise ValueError(f"mini_batches must not be above prompts_per_step, got {self.mini_batches}")
         if self.supervision == "process" and self.estimator != "grpo":
             raise ValueError(f"process supervision has its own comparison: leave out estimator {self.estimator!r}")
+        if self.supervision == "parts" and self.estimator in NOT_BY_PARTS:
+            raise ValueError(f"the estimator {self.estimator!r} takes the whole reward, not its parts")
         self.sampling()  # checks the rest
 
     @property

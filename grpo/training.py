@@ -64,7 +64,7 @@ def train_grpo(
         on_step: is told (steps done, the step's metrics and timings).
 
     Raises:
-        ValueError: if `decode` or `critic` is missing.
+        ValueError: if `decode` or `critic` is missing, or the reward has no parts where these are to be compared.
         InputError: if a prompt leaves no room for its completion. Nothing has been generated then.
         GoldError: if a gold cannot be read.
         FloatingPointError: if the gradient is not finite.

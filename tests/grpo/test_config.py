@@ -28,6 +28,18 @@ def test_one_rollout_is_enough_where_none_are_compared() -> None:
         GRPOConfig(group_size=0, estimator="raw")
 
 
+@pytest.mark.parametrize("estimator", ["opo", "remax", "gae"])
+def test_parts_are_compared_by_rewards_alone(estimator: str) -> None:
+    with pytest.raises(ValueError, match=f"'{estimator}' takes the whole reward, not its parts"):
+        GRPOConfig(supervision="parts", estimator=estimator)  # type: ignore[arg-type]
+
+
+def test_the_command_line_has_no_parts_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*COMMAND.split(), "--supervision", "parts", "--out", str(tmp_path / "run")]) == 2
+    assert "--supervision parts compares the parts of a WeightedSum, and math has none" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 COMMAND = "grpo --task generated --steps 1 --prompts-per-step 2 --group-size 2 --max-completion-tokens 4"
 
 

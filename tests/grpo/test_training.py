@@ -10,19 +10,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from unittest.mock import patch
 
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.compose import as_scorer
-from markscheme.generation import Completion, FinishReason, Request, Sampling
+from markscheme.compose import WeightedSum, as_scorer
+from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling
 from markscheme.grpo.advantage import Estimator, outcome_advantages
 from markscheme.grpo.attention import attend_packed
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig
-from markscheme.grpo.batch import by_critic, update_critic
+from markscheme.grpo.batch import Draw, by_critic, update_critic
 from markscheme.grpo.config import PRESETS, GRPOConfig
 from markscheme.grpo.layout import pack_rows
 from markscheme.grpo.objective import Objective
@@ -368,6 +368,61 @@ def test_process_supervision_without_steps_is_outcome_supervision(
         model = make_model(len(tokenizer), width=32, layers=2, seed=0)
         config = dataclasses.replace(CONFIG, supervision=supervision)
         runs.append(train(model, tokenizer, tmp_path / supervision, config))
+    assert runs[0] == runs[1]
+
+
+class NothingOfShort(WeightedSum):
+    """Has no reward for completions of fewer than three characters."""
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        missing = Score(value=None, outcome=Outcome.FAILED)
+        scores = WeightedSum.score(self, samples)
+        return [score if len(one.completion) > 2 else missing for one, score in zip(samples, scores, strict=True)]
+
+
+def test_rewards_are_compared_part_by_part(tokenizer: PreTrainedTokenizerBase) -> None:
+    length = as_scorer(lambda sample: 1000.0 * len(sample.completion), name="length")
+    scorer = NothingOfShort({"digits": (as_scorer(digits), 1.0), "length": (length, 0.5)})
+    texts = ["1 a", "22 bb", "ccc", "7"]
+    groups = [
+        [
+            Rollout(
+                problem=PROBLEMS[0],
+                prompt_ids=(1,),
+                completion=Completion(text=text, ids=(5,), logprobs=(0.0,), finish_reason=FinishReason.STOP),
+                score=score,
+            )
+            for text, score in zip(
+                texts, scorer.score([Sample(prompt="", completion=one, gold="") for one in texts]), strict=True
+            )
+        ]
+    ]
+    config = dataclasses.replace(CONFIG, supervision="parts")
+    draw = Draw(
+        generator=cast("Generator", None),
+        scorer=scorer,
+        problems=PROBLEMS,
+        prompt_ids=lambda problem: (1,),
+        config=config,
+        decode=None,
+        critic=None,
+    )
+    found = [one for (one,) in draw._compared(groups, None)[0]]
+    # digits: 1/3, 2/5, 0, of mean .2444 and std .2143; length: 3000, 5000, 3000, of mean 3667 and std 1155
+    assert found == pytest.approx([0.4148 - 0.5 * 0.5774, 0.7259 + 0.5 * 1.1547, -1.1407 - 0.5 * 0.5774, 0.0], abs=1e-3)
+    with pytest.raises(ValueError, match="takes a WeightedSum as scorer, got 'digits'"):
+        dataclasses.replace(draw, scorer=as_scorer(digits))
+
+
+def test_by_parts_of_one_part_is_outcome_supervision(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    from markscheme.policy.make import make_model
+
+    runs = []
+    for supervision in ("outcome", "parts"):
+        model = make_model(len(tokenizer), width=32, layers=2, seed=0)
+        config = dataclasses.replace(CONFIG, supervision=supervision)
+        scorer = WeightedSum({"digits": (as_scorer(digits), 1.0)})
+        runs.append(train(model, tokenizer, tmp_path / supervision, config, scorer))
     assert runs[0] == runs[1]
 
 

@@ -80,6 +80,10 @@ def grpo(
         How it is trained further.
     """
     model, settings = model or TrainedModelOptions(), settings or GRPOConfig()
+    if settings.supervision == "parts":
+        raise InputError(
+            f"--supervision parts compares the parts of a WeightedSum, and {scorer} has none: see train_grpo"
+        )
     reward = scorer_by_name(scorer)
     renewal = _renewal(out, scorer, labeller, refresh, settings)
     if renewal is not None:
