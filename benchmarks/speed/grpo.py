@@ -6,10 +6,8 @@ ours: 2 is twice as fast, or half the memory. `--workloads gpu` is for a machine
 
 import datetime
 import json
-import os
 import shlex
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ from markscheme.benchmarks.speed.contenders import CONTENDERS
 from markscheme.benchmarks.speed.workloads import WHOLE, WORKLOADS, make_batch
 from markscheme.files import InputError, write_json
 from markscheme.machine import machine
+from markscheme.own_process import run_module
 from markscheme.progress import progress_bar
 from markscheme.run_log import versions
 
@@ -108,14 +107,10 @@ def measure(settings: Settings, console: Console) -> dict[str, dict[str, Figures
 
 def _run(settings: Settings, contender: str, workload: str) -> dict[str, Any]:
     worker = WHOLE_STEPS if workload == WHOLE else UPDATES
-    command = [sys.executable, "-m", worker, contender, workload, str(settings.seed), str(settings.steps)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if result.returncode:
-        reason = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
-        raise InputError(f"{contender} on {workload} failed: {reason[0]}")
-    measured: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
-    return measured
+    try:
+        return run_module(worker, contender, workload, settings.seed, settings.steps)
+    except InputError as error:
+        raise InputError(f"{contender} on {workload} failed: {error}") from None
 
 
 def _figures(runs: Sequence[Mapping[str, Any]], name: str, settings: Settings, peak: float | None) -> Figures:

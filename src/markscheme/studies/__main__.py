@@ -2,10 +2,8 @@
 
 import datetime
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +22,7 @@ from markscheme.benchmarks.plots import curves_figure
 from markscheme.files import InputError, write_json
 from markscheme.grpo.config import PRESETS
 from markscheme.machine import machine
+from markscheme.own_process import run_module
 from markscheme.progress import progress_bar
 from markscheme.run_log import RunLog, versions
 from markscheme.studies.methods import METHODS
@@ -103,12 +102,10 @@ def _run(method: str, steps: int, seed: int, runs: Path) -> None:
     folder = folder_of(runs, method, steps, seed)
     if folder.exists():
         shutil.rmtree(folder)
-    command = [sys.executable, "-m", "markscheme.studies.run", method, str(steps), str(seed), str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if result.returncode:
-        reason = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
-        raise InputError(f"{method} with seed {seed} failed: {reason[0]}")
+    try:
+        run_module("markscheme.studies.run", method, steps, seed, folder)
+    except InputError as error:
+        raise InputError(f"{method} with seed {seed} failed: {error}") from None
 
 
 def _row(method: str, study: Study, seeds: Sequence[int], runs: Path) -> Row:

@@ -1,7 +1,6 @@
 """One run of a study: `python -m markscheme.studies.run METHOD STEPS SEED FOLDER`."""
 
 import json
-import os
 import resource
 import sys
 import time
@@ -75,6 +74,5 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     _, method, steps, seed, folder = sys.argv
     print(json.dumps(run(method, int(steps), int(seed), Path(folder))))
