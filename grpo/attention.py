@@ -1,11 +1,13 @@
 """Attention over a packed row: each completion sees its prompt and itself.
 
-Registered with transformers under a name of its own; without `blocks` it is transformers' own attention, so that a
+Registered with transformers under a name of its own; without `packed` it is transformers' own attention, so that a
 model which generates and trains needs one setting only.
 
-Shapes: H heads, T tokens of the row, D size of a head, P tokens of a prompt, n completions of C tokens.
+Shapes: H heads, T tokens of the row, D size of a head, P tokens of a prompt, n completions of C tokens, S tokens that
+attend, padding included.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -20,7 +22,7 @@ from transformers.masking_utils import sdpa_mask
 
 from markscheme.grpo.flex import attend_row
 from markscheme.grpo.head import hidden_states
-from markscheme.grpo.layout import Block, Bucket, PackedRow, pack_rows
+from markscheme.grpo.layout import PackedRow, pack_rows
 from markscheme.grpo.pack import MicroBatch, TokenSequence, pack
 
 NAME = "markscheme_packed"
@@ -40,54 +42,43 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     *,
-    blocks: Sequence[Block] | None = None,
+    packed: PackedRow | None = None,
     in_one_kernel: bool = False,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """[1, T, H, D], as transformers wants it."""
-    if blocks is None:
+    if packed is None:
         return sdpa_attention_forward(
             module, query_1HTD, key_1HTD, value_1HTD, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
     if in_one_kernel and not (dropout and module.training):  # flex_attention knows no dropout
-        return attend_row(query_1HTD, key_1HTD, value_1HTD, tuple(blocks), scaling), None
-    query_HTD, key_HTD, value_HTD = query_1HTD[0], key_1HTD[0], value_1HTD[0]
-    options: dict[str, Any] = {
-        "scale": scaling,
-        "dropout_p": dropout if module.training else 0.0,
-        "enable_gqa": key_HTD.shape[0] != query_HTD.shape[0],
-    }
-    pieces: list[Tensor] = []  # [tokens, H, D] in the order of the row
-    for block in blocks:
-        prompt = slice(block.start, block.start + block.prompt_length)
-        keys_HPD, values_HPD = key_HTD[:, prompt], value_HTD[:, prompt]
-        out_1HPD = F.scaled_dot_product_attention(
-            query_HTD[None, :, prompt], keys_HPD[None], values_HPD[None], is_causal=True, **options
-        )
-        pieces.append(out_1HPD[0].transpose(0, 1))
-        for bucket in block.buckets:
-            pieces.append(_completions(query_HTD, key_HTD, value_HTD, keys_HPD, values_HPD, bucket, options))
-    return torch.cat(pieces)[None], None
+        return attend_row(query_1HTD, key_1HTD, value_1HTD, packed, scaling), None
+    attend = partial(
+        F.scaled_dot_product_attention,
+        scale=scaling,
+        dropout_p=dropout if module.training else 0.0,
+        enable_gqa=key_1HTD.shape[1] != query_1HTD.shape[1],
+    )
+    sizes = [size for block in packed.blocks for size in (block.prompt_length, *map(math.prod, block.buckets))]
+    parts = [iter(_attending(x_1HTD, packed).split(sizes)) for x_1HTD in (query_1HTD, key_1HTD, value_1HTD)]
+    pieces: list[Tensor] = []  # [tokens, H, D] each
+    for block in packed.blocks:
+        query, keys_1HPD, values_1HPD = (next(part)[None].transpose(1, 2) for part in parts)
+        pieces.append(attend(query, keys_1HPD, values_1HPD, is_causal=True).transpose(1, 2)[0])
+        for num, width in block.buckets:
+            query, key, value = (next(part).unflatten(0, (num, width)).transpose(1, 2) for part in parts)
+            key = torch.cat([keys_1HPD.expand(num, -1, -1, -1), key], dim=2)
+            value = torch.cat([values_1HPD.expand(num, -1, -1, -1), value], dim=2)
+            out_nHCD = attend(query, key, value, attn_mask=_mask(block.prompt_length, width, query.device))
+            pieces.append(out_nHCD.transpose(1, 2).flatten(0, 1))
+    out_SHD = torch.cat(pieces)
+    return (out_SHD if packed.kept_T is None else out_SHD[packed.kept_T.to(out_SHD.device)])[None], None
 
 
-def _completions(
-    query_HTD: Tensor,
-    key_HTD: Tensor,
-    value_HTD: Tensor,
-    keys_HPD: Tensor,
-    values_HPD: Tensor,
-    bucket: Bucket,
-    options: dict[str, Any],
-) -> Tensor:
-    """What the completions of a bucket see: [their tokens, H, D]."""
-    places_nC = bucket.places_nC.to(query_HTD.device)
-    num, width = places_nC.shape
-    query, key, value = (x_HTD[:, places_nC].transpose(0, 1) for x_HTD in (query_HTD, key_HTD, value_HTD))
-    key = torch.cat([keys_HPD.expand(num, -1, -1, -1), key], dim=2)
-    value = torch.cat([values_HPD.expand(num, -1, -1, -1), value], dim=2)
-    mask = _mask(keys_HPD.shape[1], width, query.device)
-    out_nHCD = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
-    return out_nHCD.transpose(1, 2)[bucket.is_token_nC.to(query.device)]
+def _attending(x_1HTD: Tensor, packed: PackedRow) -> Tensor:
+    """What attends, padding included: [S, H, D]."""
+    x_THD = x_1HTD[0].transpose(0, 1)
+    return x_THD if packed.places_S is None else x_THD[packed.places_S.to(x_THD.device)]
 
 
 @lru_cache(maxsize=64)

@@ -5,14 +5,14 @@ torch 2.13 has no backward of it on a CPU.
 Shapes: H heads, T tokens of the row, D size of a head.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from markscheme.grpo.layout import Block
+from markscheme.grpo.layout import PackedRow
 
 
 @cache
@@ -22,10 +22,10 @@ def compiled_flex_attention() -> Callable[..., Tensor]:
 
 
 def attend_row(
-    query_1HTD: Tensor, key_1HTD: Tensor, value_1HTD: Tensor, blocks: tuple[Block, ...], scaling: float | None
+    query_1HTD: Tensor, key_1HTD: Tensor, value_1HTD: Tensor, packed: PackedRow, scaling: float | None
 ) -> Tensor:
     """[1, T, H, D], as transformers wants it."""
-    mask = row_mask(blocks, query_1HTD.shape[2], query_1HTD.device)
+    mask = row_mask(packed, query_1HTD.device)
     enable_gqa = key_1HTD.shape[1] != query_1HTD.shape[1]
     out_1HTD = compiled_flex_attention()(
         query_1HTD, key_1HTD, value_1HTD, block_mask=mask, scale=scaling, enable_gqa=enable_gqa
@@ -34,27 +34,13 @@ def attend_row(
 
 
 @lru_cache(maxsize=1)  # the first layer makes it, the others and the backward pass take it
-def row_mask(blocks: tuple[Block, ...], num_tokens: int, device: torch.device) -> BlockMask:
+def row_mask(packed: PackedRow, device: torch.device) -> BlockMask:
     """What each token of a row sees: the prompt of its block and its own completion, up to itself."""
-    owner_T, prompt_T = (vector_T.to(device) for vector_T in owners(blocks, num_tokens))
+    owner_T, prompt_T = packed.owner_T.to(device), packed.prompt_T.to(device)
+    num_tokens = len(owner_T)
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         is_related = (owner_T[key] == owner_T[query]) | (owner_T[key] == prompt_T[query])
         return is_related & (key <= query)
 
     return create_block_mask(sees, None, None, num_tokens, num_tokens, device=device)
-
-
-def owners(blocks: Sequence[Block], num_tokens: int) -> tuple[Tensor, Tensor]:
-    """Of each token, the prompt or completion it belongs to, and the prompt of its block: two vectors [T].
-
-    Both are named by the place of their first token.
-    """
-    prompt_T = torch.zeros(num_tokens, dtype=torch.long)
-    for block in blocks:
-        prompt_T[block.start :] = block.start
-    owner_T = prompt_T.clone()
-    for block in blocks:
-        for bucket in block.buckets:
-            owner_T[bucket.places_nC] = bucket.places_nC[:, :1]
-    return owner_T, prompt_T

@@ -37,7 +37,7 @@ def hidden_states(model: PreTrainedModel, batch: MicroBatch | PackedRow) -> Tens
             position_ids=batch.position_ids_T[None].to(device),
             attention_mask=torch.zeros(1, 1, 1, 1, device=device),  # ready-made, so that none is built
             use_cache=False,
-            blocks=batch.blocks,
+            packed=batch,
         )
     hidden_MH: Tensor = output.last_hidden_state.flatten(0, 1)[batch.positions_M.to(device)]
     return hidden_MH

@@ -4,7 +4,7 @@ A micro-batch is a row of blocks, each [prompt | completion 1 | completion 2 | .
 prompt for each completion, and each completion sees the prompt and itself (`attention`), so that every hidden state is
 what it would be in a row of its own. The last token of a completion predicts nothing and is not in the row.
 
-Shapes: T tokens of a row, M predicted tokens, n completions of a bucket, C the longest of them.
+Shapes: T tokens of a row, M predicted tokens, S tokens that attend, padding included.
 """
 
 from collections.abc import Sequence
@@ -19,32 +19,31 @@ BUCKET_WASTE = 1.25
 """Completions of a block attend together, padded to the longest of them, up to this many times their tokens."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # one is itself only: what belongs to a row is found by its blocks
-class Bucket:
-    """Completions of one prompt that attend together."""
-
-    places_nC: Tensor
-    """Of their tokens in the row; padding repeats the first of the completion."""
-    is_token_nC: Tensor
-    """False for padding."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Block:
     """A prompt and completions of it."""
 
-    start: int
     prompt_length: int
-    buckets: tuple[Bucket, ...]
+    buckets: tuple[tuple[int, int], ...]
+    """(number of completions that attend together, tokens of the longest)"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one is itself only: what is made for a row is kept by it
 class PackedRow:
     """A micro-batch as one row."""
 
     input_ids_T: Tensor
     position_ids_T: Tensor
+    owner_T: Tensor
+    """The prompt or completion that each token belongs to, named by the place of its first token."""
+    prompt_T: Tensor
+    """The prompt that each token sees, likewise."""
     blocks: tuple[Block, ...]
+    places_S: Tensor | None
+    """In the row, of what attends: of each block the prompt, then its buckets; padding repeats the first token of its
+    completion. None if there is no padding: then it is the row."""
+    kept_T: Tensor | None
+    """Where each token is among those."""
     positions_M: Tensor
     """Places in the row whose next token belongs to a completion; the prompt's last place comes once for each."""
     targets_M: Tensor
@@ -84,14 +83,18 @@ def pack_rows(sequences: Sequence[TokenSequence], token_budget: int) -> list[Pac
 def _row(sequences: Sequence[TokenSequence], blocks: Sequence[Sequence[int]]) -> PackedRow:
     ids: list[int] = []
     position_ids: list[int] = []
+    owners: list[int] = []
+    prompts: list[int] = []
     positions: list[int] = []
     targets: list[int] = []
     packed: list[Block] = []
+    places: list[int] = []
+    kept: list[int] = []
     for indices in blocks:
         start, prompt = len(ids), sequences[indices[0]].prompt_ids
+        spans = [(start, len(prompt))]
         ids.extend(prompt)
         position_ids.extend(range(len(prompt)))
-        spans: list[tuple[int, int]] = []
         for index in indices:
             completion = sequences[index].completion_ids
             first, inputs = len(ids), len(completion) - 1
@@ -99,13 +102,27 @@ def _row(sequences: Sequence[TokenSequence], blocks: Sequence[Sequence[int]]) ->
             targets.extend(completion)
             ids.extend(completion[:-1])
             position_ids.extend(range(len(prompt), len(prompt) + inputs))
-            spans.append((first, inputs))
-        packed.append(Block(start, len(prompt), _buckets([span for span in spans if span[1]])))
+            if inputs:
+                spans.append((first, inputs))
+        prompts.extend([start] * (len(ids) - start))
+        runs = _runs(spans[1:])
+        packed.append(Block(len(prompt), tuple((len(run), run[-1][1]) for run in runs)))
+        for run in ([spans[0]], *runs):
+            width = run[-1][1]
+            for first, length in run:
+                owners.extend([first] * length)
+                kept.extend(range(len(places), len(places) + length))
+                places.extend([*range(first, first + length), *[first] * (width - length)])
     order = [index for indices in blocks for index in indices]
+    is_padded = len(places) > len(ids)
     return PackedRow(
         input_ids_T=torch.tensor(ids),
         position_ids_T=torch.tensor(position_ids),
+        owner_T=torch.tensor(owners),
+        prompt_T=torch.tensor(prompts),
         blocks=tuple(packed),
+        places_S=torch.tensor(places) if is_padded else None,
+        kept_T=torch.tensor(kept) if is_padded else None,
         positions_M=torch.tensor(positions),
         targets_M=torch.tensor(targets),
         sequences=tuple(order),
@@ -113,7 +130,7 @@ def _row(sequences: Sequence[TokenSequence], blocks: Sequence[Sequence[int]]) ->
     )
 
 
-def _buckets(spans: Sequence[tuple[int, int]]) -> tuple[Bucket, ...]:
+def _runs(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     """Spans of (first place, length) that come shortest first, in runs of like length."""
     runs: list[list[tuple[int, int]]] = []
     tokens = 0
@@ -124,13 +141,4 @@ def _buckets(spans: Sequence[tuple[int, int]]) -> tuple[Bucket, ...]:
         else:
             runs.append([span])
             tokens = span[1]
-    return tuple(map(_bucket, runs))
-
-
-def _bucket(spans: Sequence[tuple[int, int]]) -> Bucket:
-    width = max(length for _, length in spans)
-    offsets_C = torch.arange(width)
-    lengths_n = torch.tensor([length for _, length in spans])
-    is_token_nC = offsets_C < lengths_n[:, None]
-    places_nC = torch.tensor([first for first, _ in spans])[:, None] + offsets_C * is_token_nC
-    return Bucket(places_nC, is_token_nC)
+    return runs

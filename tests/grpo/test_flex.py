@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 from markscheme.grpo.attention import FLEX_NAME, NAME, attend_packed, attention_on, packing_for
 from markscheme.grpo.flex import compiled_flex_attention, row_mask
 from markscheme.grpo.head import hidden_states
-from markscheme.grpo.layout import Block, PackedRow, pack_rows
+from markscheme.grpo.layout import PackedRow, pack_rows
 from markscheme.grpo.pack import TokenSequence, pack
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def model_of(kv_heads: int = 4, **settings: Any) -> PreTrainedModel:
 def dense(row: PackedRow) -> Tensor:
     """The mask of a row, [T, T]."""
     tokens = len(row.input_ids_T)
-    mask: Tensor = create_mask(row_mask(row.blocks, tokens, CPU).mask_mod, 1, 1, tokens, tokens, CPU)
+    mask: Tensor = create_mask(row_mask(row, CPU).mask_mod, 1, 1, tokens, tokens, CPU)
     return mask[0, 0]
 
 
@@ -100,9 +100,9 @@ def test_the_mask_of_one_row_by_hand() -> None:
 
 def test_a_row_has_one_mask_for_all_layers_and_another_row_another() -> None:
     first, second = (pack_rows(sequences_of([[3, 9], [20]]), 100)[0] for _ in range(2))
-    mask = row_mask(first.blocks, len(first.input_ids_T), CPU)
-    assert row_mask(first.blocks, len(first.input_ids_T), CPU) is mask
-    assert row_mask(second.blocks, len(second.input_ids_T), CPU) is not mask
+    mask = row_mask(first, CPU)
+    assert row_mask(first, CPU) is mask
+    assert row_mask(second, CPU) is not mask
 
 
 def test_it_is_compiled_once_for_all_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,23 +148,21 @@ def test_only_a_gpu_attends_in_one_kernel(tiny_model: PreTrainedModel) -> None:
     assert tiny_model.config._attn_implementation == NAME
 
 
-def by_mask(query: Tensor, key: Tensor, value: Tensor, blocks: tuple[Block, ...], scaling: float | None) -> Tensor:
+def by_mask(query: Tensor, key: Tensor, value: Tensor, packed: PackedRow, scaling: float | None) -> Tensor:
     tokens = query.shape[2]
-    mask = create_mask(row_mask(blocks, tokens, CPU).mask_mod, 1, 1, tokens, tokens, CPU)
+    mask = create_mask(row_mask(packed, CPU).mask_mod, 1, 1, tokens, tokens, CPU)
     gqa = key.shape[1] != query.shape[1]
     return F.scaled_dot_product_attention(query, key, value, mask, scale=scaling, enable_gqa=gqa).transpose(1, 2)
 
 
-def to_the_left(query: Tensor, key: Tensor, value: Tensor, blocks: tuple[Block, ...], scaling: float | None) -> Tensor:
+def to_the_left(query: Tensor, key: Tensor, value: Tensor, packed: PackedRow, scaling: float | None) -> Tensor:
     """A wrong kernel: a token sees all that came before, neighbours included."""
     return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling).transpose(1, 2)
 
 
-def without_a_way_back(
-    query: Tensor, key: Tensor, value: Tensor, blocks: tuple[Block, ...], scaling: float | None
-) -> Tensor:
+def without_a_way_back(query: Tensor, key: Tensor, value: Tensor, packed: PackedRow, scaling: float | None) -> Tensor:
     """A kernel that is right on the way forward and wrong on the way back."""
-    return by_mask(query, key.detach(), value, blocks, scaling)
+    return by_mask(query, key.detach(), value, packed, scaling)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel, Qwe
 
 from markscheme.grpo.attention import attend_packed, packing_for
 from markscheme.grpo.head import completion_head, hidden_states, score
-from markscheme.grpo.layout import BUCKET_WASTE, pack_rows
+from markscheme.grpo.layout import BUCKET_WASTE, Block, pack_rows
 from markscheme.grpo.pack import TokenSequence, pack
 
 GROUPS = lists(lists(integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=4)
@@ -47,6 +47,23 @@ def test_one_row_by_hand() -> None:
     assert row.positions_M.tolist() == [1, 2, 1, 3, 4, 5]  # the prompt's last place says both first tokens
     assert row.targets_M.tolist() == [8, 9, 3, 4, 5, 7]
     assert row.lengths == (2, 3, 1)
+    assert row.owner_T.tolist() == [0, 0, 2, 3, 3, 5]
+    assert row.prompt_T.tolist() == [0, 0, 0, 0, 0, 5]
+    assert row.blocks == (Block(2, ((1, 1), (1, 2))), Block(1, ()))
+    assert row.places_S is row.kept_T is None  # nothing is padded
+
+
+def test_completions_of_like_length_attend_together() -> None:
+    sequences = [
+        TokenSequence(prompt_ids=(1, 2), completion_ids=tuple(range(10, 10 + length))) for length in (5, 6, 2)
+    ]  # so that 4, 5 and 1 of their tokens are in the row
+    (row,) = pack_rows(sequences, token_budget=100)
+    assert row.input_ids_T.tolist() == [1, 2, 10, *range(10, 14), *range(10, 15)]
+    assert row.blocks == (Block(2, ((1, 1), (2, 5))),)
+    assert row.places_S is not None
+    assert row.kept_T is not None
+    assert row.places_S.tolist() == [0, 1, 2, 3, 4, 5, 6, 3, *range(7, 12)]  # the fourth one's padding is its first
+    assert row.kept_T.tolist() == [*range(7), *range(8, 13)]
 
 
 @given(GROUPS, integers(1, 120))
@@ -57,9 +74,14 @@ def test_every_completion_is_packed_once_within_the_budget(groups: list[list[int
     for row in rows:
         assert len(row.sequences) == 1 or len(row.input_ids_T) <= budget
         assert row.targets_M.tolist() == [t for index in row.sequences for t in sequences[index].completion_ids]
-        for block in row.blocks:
-            for bucket in block.buckets:
-                assert bucket.is_token_nC.numel() <= BUCKET_WASTE * bucket.is_token_nC.sum()
+        prompts = sum(block.prompt_length for block in row.blocks)
+        padded = sum(num * width for block in row.blocks for num, width in block.buckets)
+        assert padded <= BUCKET_WASTE * (len(row.input_ids_T) - prompts)
+        if row.places_S is not None and row.kept_T is not None:
+            assert len(row.places_S) == prompts + padded > len(row.input_ids_T)
+            assert row.places_S[row.kept_T].tolist() == list(range(len(row.input_ids_T)))
+        else:
+            assert prompts + padded == len(row.input_ids_T)
 
 
 @settings(max_examples=25, deadline=None)
@@ -127,7 +149,7 @@ def test_a_model_whose_hidden_states_would_differ_gets_padded_rows(tiny_model: P
         assert packing_for(tiny_model) is pack
 
 
-def test_a_model_whose_forward_takes_no_blocks_gets_padded_rows(
+def test_a_model_whose_forward_takes_no_packed_row_gets_padded_rows(
     tiny_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = tiny_model.base_model.forward
@@ -138,5 +160,5 @@ def test_a_model_whose_forward_takes_no_blocks_gets_padded_rows(
         )
 
     monkeypatch.setattr(tiny_model.base_model, "forward", strict)
-    with pytest.warns(UserWarning, match="unexpected keyword argument 'blocks'"):
+    with pytest.warns(UserWarning, match="unexpected keyword argument 'packed'"):
         assert packing_for(tiny_model) is pack
