@@ -3,9 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GRPO = (DOCS / "grpo.md").read_text(encoding="utf-8")
+METRICS = ("greedy", "pass@1")
 
 
 def test_links_lead_somewhere() -> None:
@@ -15,16 +19,78 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_learning_beside_trl_is_what_was_measured() -> None:
-    study = json.loads((DOCS / "results" / "learning.json").read_text(encoding="utf-8"))
-    assert study["date"].startswith("2026-11-21")
+    study = record_of("learning")
     peer, ours = study["rows"]
-    cells = [f"{100 * peer['after'][metric]:.1f} %" for metric in ("greedy", "pass@1")]
-    assert f"| TRL 1.16, GRPOTrainer | {' | '.join(cells)} | {mean(peer['train_cpu_s']):.0f} |" in GRPO
+    assert f"| TRL 1.16, GRPOTrainer | {' | '.join(after(peer))} | {mean(peer['train_cpu_s']):.0f} |" in GRPO
+    assert f"| markscheme | {' | '.join(changed(ours))} | {mean(ours['train_cpu_s']):.0f} |" in GRPO
+
+
+@pytest.mark.parametrize("name", ["paradigm"])
+def test_a_study_is_what_was_measured(name: str) -> None:
+    study = record_of(name)
+    for row in study["rows"]:
+        assert study_row(row) in GRPO, study_row(row)
+    before = study["rows"][0]["before"]
+    shown = f"before: greedy {before['greedy']:.1%}, pass@1 {before['pass@1']:.1%}".replace("%", " %")
+    assert shown in GRPO, shown
+
+
+@pytest.mark.parametrize("name", json.loads((DOCS / "results" / "grpo-speed.json").read_text("utf-8"))["workloads"])
+def test_speed_beside_trl_is_what_was_measured(name: str) -> None:
+    row = speed_row(record_of("grpo-speed")["workloads"][name])
+    assert row in GRPO, row
+
+
+def test_the_readme_says_how_fast() -> None:
+    found = {name: workload["contenders"] for name, workload in record_of("grpo-speed")["workloads"].items()}
+    even, skewed, whole = (
+        f"{found[name]['trl']['seconds'] / found[name]['ours']['seconds']:.1f}"
+        for name in ("even", "skewed", "whole_step")
+    )
+    readme = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert f"an update is {even} times as fast as TRL 1.16's at even lengths and {skewed} times at skewed" in readme
+    assert f"a whole step with sampling is {whole} times as fast" in readme
+    for name in ("even", "skewed"):
+        memory = found[name]["ours"]["added_mb"] / found[name]["trl"]["added_mb"]
+        assert round(memory, 1) == 0.5  # "half of its memory"
+
+
+def record_of(name: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    assert record["date"][:10] in GRPO
+    return record
+
+
+def after(row: dict[str, Any]) -> list[str]:
+    return [f"{100 * row['after'][metric]:.1f} %" for metric in METRICS]
+
+
+def changed(row: dict[str, Any]) -> list[str]:
     cells = []
-    for metric in ("greedy", "pass@1"):
-        change = {name: f"{100 * ours['change'][metric][name]:+.1f}" for name in ("mean", "low", "high")}
-        cells.append(f"{100 * ours['after'][metric]:.1f} %, {change['mean']} [{change['low']}, {change['high']}]")
-    assert f"| markscheme | {' | '.join(cells)} | {mean(ours['train_cpu_s']):.0f} |" in GRPO
+    for now, metric in zip(after(row), METRICS, strict=True):
+        change, low, high = (f"{100 * row['change'][metric][key]:+.1f}" for key in ("mean", "low", "high"))
+        cells.append(f"{now}, {change} [{low}, {high}]")
+    return cells
+
+
+def study_row(row: dict[str, Any]) -> str:
+    about = [row["data"], row["reward"], row["coefficient"]]
+    cost = [f"{mean(row['train_cpu_s']):.0f}", f"{mean(row['added_mb']):.0f}", f"{mean(row['trained_mb']):.1f}"]
+    return f"| {' | '.join([row['method'], *about, *changed(row), *cost])} |"
+
+
+def speed_row(workload: dict[str, Any]) -> str:
+    found = workload["contenders"]
+    ours, peer, compact = found["ours"], found["trl"], found.get("trl_compact")
+    cells = [
+        workload["about"],
+        f"{ours['seconds']:.2f} : {peer['seconds']:.2f}",
+        f"{peer['seconds'] / ours['seconds']:.1f}",
+        f"{compact['seconds'] / ours['seconds']:.1f}" if compact else "–",
+        f"{100 * ours['peak_share']:.0f} % : {100 * peer['peak_share']:.0f} %" if ours["peak_share"] else "–",
+        f"{ours['added_mb']:.0f} : {peer['added_mb']:.0f}" if ours["added_mb"] else "–",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def mean(values: list[float]) -> float:

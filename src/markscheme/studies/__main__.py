@@ -62,6 +62,10 @@ class Row:
     """A method over all seeds."""
 
     method: str
+    data: str
+    reward: str
+    coefficient: str
+    """Of the gradient, as `methods.Method` has it."""
     before: Mapping[str, float]
     after: Mapping[str, float]
     change: Mapping[str, PairedDifference]
@@ -129,8 +133,12 @@ def _row(method: str, study: Study, seeds: Sequence[int], runs: Path) -> Row:
         ]
         for metric in METRICS
     }
+    about = METHODS.get(method)
     return Row(
         method=method,
+        data=about.data if about else "",
+        reward=about.reward if about else "",
+        coefficient=about.coefficient if about else "",
         before={metric: sum(b for b, _ in values) / len(values) for metric, values in together.items()},
         after={metric: sum(a for _, a in values) / len(values) for metric, values in together.items()},
         change={metric: _difference(values) for metric, values in together.items()},
@@ -169,8 +177,6 @@ def table_of(study: Study, rows: Sequence[Row], seeds: Sequence[int]) -> Table:
     for name in ("greedy", "change", "pass@1", "change", "CPU-s", "+MB", "models"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        method = METHODS.get(row.method)
-        about_method = (method.data, method.reward, method.coefficient) if method else ("", "", "")
         figures = [
             text
             for metric in METRICS
@@ -180,7 +186,7 @@ def table_of(study: Study, rows: Sequence[Row], seeds: Sequence[int]) -> Table:
             )
         ]
         cost = (f"{_mean(row.train_cpu_s):.0f}", f"{_mean(row.added_mb):.0f}", f"{_mean(row.trained_mb):.1f}")
-        table.add_row(row.method, *about_method, *figures, *cost)
+        table.add_row(row.method, row.data, row.reward, row.coefficient, *figures, *cost)
     return table
 
 
