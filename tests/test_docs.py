@@ -25,7 +25,7 @@ def test_learning_beside_trl_is_what_was_measured() -> None:
     assert f"| markscheme | {' | '.join(changed(ours))} | {mean(ours['train_cpu_s']):.0f} |" in GRPO
 
 
-@pytest.mark.parametrize("name", ["paradigm"])
+@pytest.mark.parametrize("name", ["paradigm", "process"])
 def test_a_study_is_what_was_measured(name: str) -> None:
     study = record_of(name)
     for row in study["rows"]:
