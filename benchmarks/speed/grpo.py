@@ -4,9 +4,7 @@
 ours: 2 is twice as fast, or half the memory. `--workloads gpu` is for a machine with a GPU.
 """
 
-import datetime
 import json
-import shlex
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,10 +21,9 @@ from rich.table import Table
 from markscheme.benchmarks.speed.contenders import CONTENDERS
 from markscheme.benchmarks.speed.workloads import WHOLE, WORKLOADS, make_batch
 from markscheme.files import InputError, write_json
-from markscheme.machine import machine
+from markscheme.machine import origin
 from markscheme.own_process import run_module
 from markscheme.progress import progress_bar
-from markscheme.run_log import versions
 
 UPDATES, WHOLE_STEPS = "markscheme.benchmarks.speed.contenders", "markscheme.benchmarks.speed.whole_steps"
 NORMS_AGREE = 1e-5
@@ -199,10 +196,7 @@ def main(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, ou
     if out:
         record = {
             "schema": "markscheme grpo benchmark 1",
-            "command": shlex.join([Path(sys.executable).name, "-m", __spec__.name, *sys.argv[1:]]),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
-            "versions": versions("trl"),
+            **origin(__spec__.name, "trl"),
             "settings": asdict(chosen),
             "workloads": {
                 name: {

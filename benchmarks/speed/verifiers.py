@@ -4,11 +4,7 @@
 installed, and a suite whose data are not there, are left out with a line that says so.
 """
 
-import contextlib
-import datetime
-import importlib.metadata
 import json
-import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,9 +22,8 @@ from markscheme.benchmarks.speed.measure import CHUNK, Figures, Judged, Start, f
 from markscheme.benchmarks.speed.suites import SUITES, Case, Sources, Suite, cases_of
 from markscheme.benchmarks.speed.tables import grader_table, hostile_table, verdict_figure, verdict_table
 from markscheme.files import InputError, write_json, write_lines
-from markscheme.machine import machine
+from markscheme.machine import origin
 from markscheme.progress import Bar, progress_bar
-from markscheme.run_log import versions
 from markscheme.workers import WorkerError
 
 OURS, OURS_LENIENT = "markscheme", "markscheme-lenient"
@@ -211,12 +206,10 @@ def _rounded(value: float | None) -> float | None:
 def record(measurement: Measurement, settings: Settings) -> dict[str, Any]:
     """Every figure, with what it takes to get it again."""
     about = {suite.name: suite.about for suite in SUITES}
+    packages = sorted({package for one in measurement.starts if one in PEERS for package in PEERS[one].packages})
     return {
         "schema": "markscheme verifiers benchmark 1",
-        "command": shlex.join([Path(sys.executable).name, "-m", __spec__.name, *sys.argv[1:]]),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions() | _peer_versions(measurement.starts),
+        **origin(__spec__.name, *packages),
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "graders": {
             grader: {"called": note_of(grader, settings)} | asdict(start)
@@ -240,14 +233,6 @@ def note_of(grader: str, settings: Settings) -> str:
         return PEERS[grader].note
     kind = "lenient everywhere" if grader == OURS_LENIENT else "strict, but where a suite says lenient"
     return f"{settings.scorer}(profile=the suite's), {kind}"
-
-
-def _peer_versions(graders: Mapping[str, Start]) -> dict[str, str]:
-    found = {}
-    for package in sorted({package for grader in graders if grader in PEERS for package in PEERS[grader].packages}):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def miss_lines(measurement: Measurement) -> list[str]:

@@ -1,12 +1,30 @@
 """What a figure was measured on, and what it could have been."""
 
 import contextlib
+import datetime
 import math
 import os
 import platform
+import shlex
+import sys
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from markscheme.run_log import versions
+
+
+def origin(module: str, *packages: str) -> dict[str, Any]:
+    """What every record of figures begins with: the command (`module` with the arguments of this process), date,
+    machine, and versions, also of `packages`, as far as they are installed.
+    """
+    return {
+        "command": shlex.join([Path(sys.executable).name, "-m", module, *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(*packages),
+    }
 
 
 def machine() -> str:

@@ -153,7 +153,8 @@ class RefreshedRewardModel:
             warnings.warn(f"iteration {iteration}: {message}", stacklevel=3)
         write_json(log.folder / RECORD, {**record, "seconds": round(time.perf_counter() - started, 3)})
         for earlier in range(1, iteration if record["trained"] else 1):
-            shutil.rmtree(self._folder(earlier) / "checkpoints", ignore_errors=True)
+            if (checkpoints := self._folder(earlier) / "checkpoints").exists():
+                shutil.rmtree(checkpoints)
 
     def _make_pairs(self, iteration: int, rows: list[dict[str, Any]], network: RewardNetwork) -> IterationPairs:
         """Pairs that the network can read; completions that are too long for it are counted apart."""

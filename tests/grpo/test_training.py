@@ -380,7 +380,7 @@ class NothingOfShort(WeightedSum):
         return [score if len(one.completion) > 2 else missing for one, score in zip(samples, scores, strict=True)]
 
 
-def test_rewards_are_compared_part_by_part(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_rewards_are_compared_part_by_part() -> None:
     length = as_scorer(lambda sample: 1000.0 * len(sample.completion), name="length")
     scorer = NothingOfShort({"digits": (as_scorer(digits), 1.0), "length": (length, 0.5)})
     texts = ["1 a", "22 bb", "ccc", "7"]

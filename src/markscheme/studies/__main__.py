@@ -1,8 +1,6 @@
 """`python -m markscheme.studies STUDY --out FOLDER`: training methods side by side, with paired intervals."""
 
-import datetime
 import json
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,10 +19,10 @@ from markscheme.benchmarks.outcomes import Evaluation, load_evaluation, values_b
 from markscheme.benchmarks.plots import curves_figure
 from markscheme.files import InputError, write_json
 from markscheme.grpo.config import PRESETS
-from markscheme.machine import machine
+from markscheme.machine import origin
 from markscheme.own_process import run_module
 from markscheme.progress import progress_bar
-from markscheme.run_log import RunLog, versions
+from markscheme.run_log import RunLog
 from markscheme.studies.methods import METHODS
 from markscheme.studies.run import BEFORE, TRL
 
@@ -237,10 +235,7 @@ def main(study: str, *, out: Path, seeds: tuple[int, ...] = (0, 1, 2), runs: Pat
         out / f"{study}.json",
         {
             "schema": "markscheme study 1",
-            "command": shlex.join([Path(sys.executable).name, "-m", "markscheme.studies", *sys.argv[1:]]),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
-            "versions": versions("trl"),
+            **origin("markscheme.studies", "trl"),
             "seeds": seeds,
             **asdict(chosen),
             "rows": [asdict(row) for row in rows],
