@@ -89,7 +89,7 @@ class Draw:
     """Draws the rollouts of a step, has them scored, and compares them.
 
     Raises:
-        ValueError: if the reward has no parts where these are to be compared.
+        ValueError: if `decode` or `critic` is missing, or the reward has no parts where these are to be compared.
     """
 
     generator: Generator
@@ -101,8 +101,17 @@ class Draw:
     critic: Critic | None
 
     def __post_init__(self) -> None:
+        if self.config.supervision == "process" and self.decode is None:
+            raise ValueError("process supervision needs decode, which finds the tokens at which steps end")
+        if (self.config.estimator == "gae") != (self.critic is not None):
+            raise ValueError("the estimator gae needs a critic, and no other does")
         if self.config.supervision == "parts" and not isinstance(self.scorer, WeightedSum):
             raise ValueError(f"to compare rewards by parts takes a WeightedSum as scorer, got {self.scorer.name!r}")
+
+    @property
+    def judge(self) -> str:
+        """The scorer's name and version."""
+        return f"{self.scorer.name} {self.scorer.version}"
 
     def __call__(self, step: int, again: int = 0) -> Batch:
         """Those of a step, or of its round of refilling: other problems, or the same with other seeds.

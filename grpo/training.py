@@ -71,10 +71,6 @@ def train_grpo(
         UnscoredError: if more than a fifth of a step's completions could not be scored.
         MismatchError: if the generator does not seem to hold the policy's weights.
     """
-    if config.supervision == "process" and decode is None:
-        raise ValueError("process supervision needs decode, which finds the tokens at which steps end")
-    if (config.estimator == "gae") != (critic is not None):
-        raise ValueError("the estimator gae needs a critic, and no other does")
     check_head(policy)
     check_room(policy, [*problems, *dev_problems], prompt_ids, config.max_completion_tokens)
     draw = Draw(
@@ -86,16 +82,7 @@ def train_grpo(
         decode=decode,
         critic=critic,
     )
-    packing = packing_for(policy)  # which readies the policy for it, and then every copy of it
-    run = _Run(
-        policy=policy,
-        reference=_reference(policy, config),
-        optimizer=make_optimizer(policy, config),
-        critic=critic,
-        packing=packing,
-        config=config,
-        log=log,
-    )
+    run = _Run.of(policy, critic, config, log)
     first_step, flight = run.resume()
     generator.load_weights(policy.state_dict().items())
     policy.train()
@@ -117,9 +104,7 @@ def train_grpo(
             if begins:
                 run.renew_reference()
             with clock("rollout"):
-                drawn = draw(step)
-                trained = draw.refilled(step, drawn) if config.refill_rounds else drawn
-            flight = _Flight(drawn=drawn, trained=trained)
+                flight = _Flight.drawn_by(draw, step)
         with clock("update"):
             metrics = run.update(step, flight)
             generator.load_weights(policy.state_dict().items())
@@ -129,9 +114,7 @@ def train_grpo(
         timings = clock.take()
         timings |= _throughput(policy, flight, config, timings)
         log.write(done, metrics, timings)
-        origin = {"step": done, "iteration": iteration, "scorer": f"{draw.scorer.name} {draw.scorer.version}"}
-        for record in records(flight.drawn, config.logged_groups):
-            log.append("completions.jsonl", origin | record)
+        run.log_completions(flight, {"step": done, "iteration": iteration, "scorer": draw.judge})
         flight = None
         run.save(done)
         on_step(done, metrics | timings)
@@ -156,6 +139,11 @@ class _Flight:
     """What is left of it, and was added, under dynamic sampling; else the same."""
     progress: Progress | None = None
     """How far a checkpoint had come with it."""
+
+    @classmethod
+    def drawn_by(cls, draw: Draw, step: int) -> "_Flight":
+        drawn = draw(step)
+        return cls(drawn=drawn, trained=draw.refilled(step, drawn) if draw.config.refill_rounds else drawn)
 
     def metrics(self) -> dict[str, float]:
         metrics = batch_metrics(self.drawn)
@@ -192,6 +180,19 @@ class _Run:
     config: GRPOConfig
     log: RunLog
 
+    @classmethod
+    def of(cls, policy: PreTrainedModel, critic: Critic | None, config: GRPOConfig, log: RunLog) -> "_Run":
+        packing = packing_for(policy)  # which readies the policy for it, and then every copy of it
+        return cls(
+            policy=policy,
+            reference=_reference(policy, config),
+            optimizer=make_optimizer(policy, config),
+            critic=critic,
+            packing=packing,
+            config=config,
+            log=log,
+        )
+
     def update(self, step: int, flight: _Flight) -> dict[str, float]:
         """All optimizer steps on the batch of a step, or those that are left; returns the step's metrics."""
         metrics = flight.metrics() | update_policy(
@@ -209,6 +210,11 @@ class _Run:
         if self.critic is not None:
             metrics |= update_critic(self.critic, flight.trained, self.config, step)
         return metrics
+
+    def log_completions(self, flight: _Flight, origin: Mapping[str, Any]) -> None:
+        """The completions table: the first groups of the batch."""
+        for record in records(flight.drawn, self.config.logged_groups):
+            self.log.append("completions.jsonl", {**origin, **record})
 
     def renew_reference(self) -> None:
         """The policy as it is now."""
