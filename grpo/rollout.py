@@ -9,6 +9,7 @@ from typing import Any
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling, seed_of
 from markscheme.grpo.reward import score_as_written
 from markscheme.problems import Problem
+from markscheme.run_log import StoppedError
 from markscheme.scoring import Sample, Score, Scorer
 
 UNSCORED_LIMIT = 0.2
@@ -73,7 +74,7 @@ def step_rewards(rollout: Rollout, decode: Decode) -> list[tuple[int, float]] | 
     return found
 
 
-class UnscoredError(RuntimeError):
+class UnscoredError(StoppedError):
     """Too many completions could not be scored: the reward is broken, so the run stops."""
 
 

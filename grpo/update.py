@@ -24,6 +24,7 @@ from markscheme.grpo.pack import MicroBatch, TokenSequence
 from markscheme.grpo.rollout import Rollout
 from markscheme.models import adapter_off
 from markscheme.optimizer import take_step
+from markscheme.run_log import StoppedError
 
 ENTROPY_EVERY = 10
 """Steps between measurements of the entropy, which cost a twentieth of an update."""
@@ -32,7 +33,7 @@ MISMATCH_LIMIT = 0.2
 """Mean difference of log-probabilities between policy and sampler, a token."""
 
 
-class MismatchError(RuntimeError):
+class MismatchError(StoppedError):
     """The completions are not the policy's own: the sampler drew from something else."""
 
 

@@ -13,9 +13,14 @@ from markscheme.files import whole_folder
 
 
 def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, extra: Any = None) -> None:
-    """Writes `folder/step-N`, then drops the older ones. Random numbers need no place in it: every draw
-    is a pure function of (seed, step)."""
-    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "extra": extra}
+    """Writes `folder/step-N`, then drops the older ones.
+
+    Frozen weights need no place in it, since they are the initial model's, and random numbers neither: every draw is
+    a pure function of (seed, step).
+    """
+    frozen = _frozen(model)
+    moved = {name: value for name, value in model.state_dict().items() if name not in frozen}
+    state = {"step": step, "model": moved, "optimizer": optimizer.state_dict(), "extra": extra}
     with whole_folder(folder / f"step-{step:07d}") as partial, (partial / "state.pt").open("wb") as file:
         try:
             torch.save(state, file)
@@ -36,9 +41,14 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer) -> tup
         return 0, None
     device = next(model.parameters()).device
     state = torch.load(found[-1] / "state.pt", map_location=device, weights_only=True)
-    model.load_state_dict(state["model"])
+    model.load_state_dict(model.state_dict() | state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), state["extra"]
+
+
+def _frozen(model: nn.Module) -> set[str]:
+    """Names of the weights that do not learn, whatever other names tied ones have."""
+    return {name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad}
 
 
 def _checkpoints(folder: Path) -> list[Path]:

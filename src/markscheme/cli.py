@@ -16,6 +16,7 @@ from rich.console import Console
 
 from markscheme import __version__
 from markscheme.files import InputError
+from markscheme.run_log import StoppedError
 from markscheme.scoring import GoldError
 
 COMMANDS = {
@@ -76,6 +77,8 @@ def run(tokens: list[str]) -> int:
         result = command(*bound.args, **bound.kwargs)
     except (InputError, GoldError, OSError, FloatingPointError) as error:
         return _complain(error)
+    except StoppedError as error:
+        return _complain(InputError(f"stopped, since this cannot be trusted: {error}"))
     except KeyboardInterrupt:
         print("\nstopped; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED

@@ -15,6 +15,10 @@ from markscheme.files import InputError, drop_torn_line, read_jsonl, write_json,
 RECORDED = ("markscheme", "math-verify", "sympy", "torch", "transformers")
 
 
+class StoppedError(RuntimeError):
+    """A run stopped itself, since it learned from something that cannot be trusted; mended, it goes on."""
+
+
 class RunLog:
     """Writes a run folder.
 

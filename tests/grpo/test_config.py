@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from markscheme.cli import run
+from markscheme.commands.grpo import grpo
 from markscheme.grpo.config import PRESETS, GRPOConfig, preset_options
 
 
@@ -69,3 +70,12 @@ def test_an_unknown_preset_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*COMMAND.split(), "--preset", "dpao", "--out", "nowhere"]) == 2
     assert "no preset 'dpao'; there are deepseekmath, dapo" in capsys.readouterr().err
     assert not Path("nowhere").exists()
+
+
+def test_every_preset_is_named_where_users_look() -> None:
+    listed = re.search(r"Settings of a paper: (.*?);", " ".join((grpo.__doc__ or "").split()))
+    assert listed is not None
+    assert set(re.split(r", | or ", listed[1])) == set(PRESETS)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (in_readme,) = re.findall(r"`--preset` takes the settings of a paper \((.*?)\)", readme)
+    assert set(in_readme.split(", ")) == set(PRESETS)

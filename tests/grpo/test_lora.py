@@ -168,6 +168,9 @@ def test_a_resumed_run_of_adapters_is_the_same_bit_for_bit(policy: PreTrainedMod
     optimizer = make_optimizer(broken, config)
     steps(broken, optimizer, range(2))
     save_checkpoint(tmp_path, 2, broken, optimizer)
+    (file,) = tmp_path.rglob("state.pt")
+    learns = {name for name, weight in broken.named_parameters() if weight.requires_grad}
+    assert set(torch.load(file, weights_only=True)["model"]) == learns  # what is frozen is the initial model's
     optimizer = make_optimizer(resumed, config)
     assert load_checkpoint(tmp_path, resumed, optimizer) == (2, None)
     steps(resumed, optimizer, range(2, 5))

@@ -23,9 +23,7 @@ from markscheme.files import InputError
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import check_head
-from markscheme.grpo.rollout import UnscoredError
 from markscheme.grpo.training import train_grpo
-from markscheme.grpo.update import MismatchError
 from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
@@ -132,26 +130,21 @@ def grpo(
         bar.update(done, step_note(metrics))
         track(done, metrics)
 
-    try:
-        with progress_bar(console, "steps", settings.steps) as bar:
-            train_grpo(
-                policy,
-                engine,
-                reward,
-                problems,
-                prompt_ids,
-                settings,
-                log,
-                dev_problems=dev_problems,
-                decode=decode,
-                critic=value_model,
-                next_scorer=renewal,
-                on_step=on_step,
-            )
-    except UnscoredError as error:
-        raise InputError(f"stopped, since the reward cannot be trusted: {error}") from error
-    except MismatchError as error:
-        raise InputError(f"stopped, since the rollouts cannot be trusted: {error}") from error
+    with progress_bar(console, "steps", settings.steps) as bar:
+        train_grpo(
+            policy,
+            engine,
+            reward,
+            problems,
+            prompt_ids,
+            settings,
+            log,
+            dev_problems=dev_problems,
+            decode=decode,
+            critic=value_model,
+            next_scorer=renewal,
+            on_step=on_step,
+        )
     save_policy(policy, tokenizer, out / "policy")
     say(f"in {out}: policy, metrics.jsonl, completions.jsonl")
 

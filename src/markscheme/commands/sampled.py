@@ -13,10 +13,8 @@ from markscheme.commands.shared import (
     say,
     scorer_by_name,
 )
-from markscheme.files import InputError
 from markscheme.grpo.baselines.samples import Judged, SampledConfig, counts_of, judged_groups
 from markscheme.grpo.head import check_head
-from markscheme.grpo.rollout import UnscoredError
 from markscheme.models import fingerprint, load_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
@@ -67,19 +65,8 @@ def sample(
 
     check_room(policy, problems, prompt_ids, settings.max_completion_tokens)
     log = RunLog(out, record)
-    try:
-        with progress_bar(console, "problems", len(problems)) as bar:
-            groups = judged_groups(
-                engine,
-                reward,
-                problems,
-                prompt_ids,
-                settings,
-                log,
-                bar.update,
-            )
-    except UnscoredError as error:
-        raise InputError(f"stopped, since the verdicts cannot be trusted: {error}") from error
+    with progress_bar(console, "problems", len(problems)) as bar:
+        groups = judged_groups(engine, reward, problems, prompt_ids, settings, log, bar.update)
     counts = counts_of(groups)
     say(
         f"{counts['completions']} completions of the initial policy: {counts['correct']} correct, "
