@@ -1,6 +1,5 @@
 """The figures of a report. Each function makes one figure; none touches matplotlib's global state."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,7 +106,8 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
     figure = Figure(figsize=(WIDTH_INCHES, 0.9 + 2.2 * len(shown)), layout="constrained")
     for row, name in enumerate(shown, 1):
         axes = _axes(figure, (len(shown), 1, row))
-        for colour, (method, runs) in zip(itertools.cycle(CURVE_COLOURS), curves.items(), strict=False):
+        for k, (method, runs) in enumerate(curves.items()):
+            colour, style = CURVE_COLOURS[k % len(CURVE_COLOURS)], ("-", "--")[k // len(CURVE_COLOURS) % 2]
             by_run = [_smoothed(_points(run, name)) for run in runs]
             for points in by_run:
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.7, alpha=0.45)
@@ -115,11 +115,13 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
                 (at_step[0][0], sum(value for _, value in at_step) / len(at_step))
                 for at_step in zip(*by_run, strict=False)
             ]
-            axes.plot(*zip(*means, strict=True), color=colour, linewidth=2, label=method if row == 1 else None)
+            width = 2 if len(curves) <= 4 else 1.2
+            label = method if row == 1 else None
+            axes.plot(*zip(*means, strict=True), color=colour, linestyle=style, linewidth=width, label=label)
         axes.set_ylabel(name.replace("_", " "))
         _room_above(axes)
     axes.set_xlabel("training step")
-    _legend(figure, columns=4)
+    _legend(figure, columns=max(1, min(5, 80 // (max(map(len, curves)) + 9))))  # characters of a line
     return figure
 
 
