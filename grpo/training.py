@@ -26,7 +26,7 @@ from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import Decode, PromptIds, greedy_metrics
 from markscheme.grpo.update import Progress, update_policy
 from markscheme.machine import gemm_peak
-from markscheme.models import has_adapter
+from markscheme.models import has_adapter, plain_weights
 from markscheme.optimizer import make_optimizer
 from markscheme.problems import Problem
 from markscheme.prompting import check_room
@@ -84,7 +84,7 @@ def train_grpo(
     )
     run = _Run.of(policy, critic, config, log)
     first_step, flight = run.resume()
-    generator.load_weights(policy.state_dict().items())
+    generator.load_weights(plain_weights(policy))
     policy.train()
     clock = _Clock()
 
@@ -107,7 +107,7 @@ def train_grpo(
                 flight = _Flight.drawn_by(draw, step)
         with clock("update"):
             metrics = run.update(step, flight)
-            generator.load_weights(policy.state_dict().items())
+            generator.load_weights(plain_weights(policy))
         done = step + 1
         if dev_problems and (done % config.dev_every == 0 or done == config.steps):
             metrics |= dev_metrics()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from markscheme.files import InputError
+
 
 class FinishReason(StrEnum):
     """Why a completion ended, as the sampler saw it."""
@@ -67,13 +69,29 @@ class Generator(Protocol):
         """Yields (request index, seed index, completion) as each completion finishes.
 
         Raises:
-            ValueError: if a prompt leaves no room for a completion in the model's context.
+            InputError: if a prompt is empty or leaves no room for a completion in the model's context.
         """
         ...
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Any]]) -> None:
         """Takes over new weights; nothing generated later comes from the old ones."""
         ...
+
+
+def check_requests(requests: Sequence[Request], sampling: Sampling, room: int | None) -> None:
+    """
+    Raises:
+        InputError: if a prompt is empty, or leaves no room for a completion in the model's context of `room` tokens.
+    """
+    for index, request in enumerate(requests):
+        length = len(request.prompt_ids)
+        if not length:
+            raise InputError(f"prompt {index} is empty")
+        if room is not None and length + sampling.max_completion_tokens > room:
+            raise InputError(
+                f"prompt {index} has {length} tokens: with max_completion_tokens {sampling.max_completion_tokens} "
+                f"that is more than the model's {room} positions"
+            )
 
 
 def generate(generator: Generator, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:

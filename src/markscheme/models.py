@@ -91,7 +91,7 @@ def write_pretrained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     """
     try:
         with no_progress_bars():
-            model.save_pretrained(folder, state_dict=merged_weights(model))
+            model.save_pretrained(folder, state_dict=dict(plain_weights(model)))
     except SafetensorError as error:  # what becomes of a full disk
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
@@ -148,19 +148,19 @@ def adapter_off(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def merged_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict of the plain model: W + (alpha / rank) B A where there is an adapter, all else as it is."""
+def plain_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The weights of the plain model, one at a time: W + (alpha / rank) B A where there is an adapter, all else as it
+    is.
+    """
     layers = _adapted_layers(model)
-    merged: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         owner, is_base, rest = name.partition(".base_layer.")
         if is_base and rest == "weight":
             tensor = (tensor.float() + layers[owner].get_delta_weight(ADAPTER).float()).to(tensor.dtype)
         if is_base:
-            merged[f"{owner}.{rest}"] = tensor
+            yield f"{owner}.{rest}", tensor
         elif name.split(".lora_")[0] not in layers:
-            merged[name] = tensor
-    return merged
+            yield name, tensor
 
 
 def _adapted_layers(model: nn.Module) -> dict[str, Any]:

@@ -45,8 +45,11 @@ def check_room(
     problems: Sequence[Problem],
     prompt_ids: Callable[[Problem], Sequence[int]],
     max_completion_tokens: int,
-) -> None:
+) -> int:
     """Finds out whether every problem leaves room for its completion, before anything is generated.
+
+    Returns:
+        The tokens that the longest prompt and its completion may have.
 
     Raises:
         InputError: naming the longest that does not.
@@ -59,3 +62,4 @@ def check_room(
             f"max_completion_tokens {max_completion_tokens} after the {length} tokens of problem {id_} is more than "
             f"the model's {room} positions: {way_out}"
         )
+    return length + max_completion_tokens

@@ -15,7 +15,8 @@ from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import CacheLayerMixin
 
 from markscheme.files import InputError
-from markscheme.generation import Completion, FinishReason, Request, Sampling
+from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
+from markscheme.models import has_adapter
 
 CACHE_BLOCK = 64  # tokens by which the cache grows
 KEEP_SHARE = 0.75  # rows leave the batch together, when at most this share of them is still writing: leaving copies
@@ -43,6 +44,8 @@ class TorchEngine:
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Copies new weights into the model; a tensor that the model already holds is left alone."""
+        if has_adapter(self.model):  # then it is the one that is trained
+            return
         own = self.model.state_dict()
         with torch.no_grad():
             for name, tensor in named_tensors:
@@ -56,15 +59,7 @@ class TorchEngine:
             InputError: if a prompt is empty, or leaves no room for `max_completion_tokens` in the model's context.
         """
         room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        for index, request in enumerate(requests):
-            length = len(request.prompt_ids)
-            if not length:
-                raise InputError(f"prompt {index} is empty")
-            if room is not None and length + sampling.max_completion_tokens > room:
-                raise InputError(
-                    f"prompt {index} has {length} tokens: with max_completion_tokens {sampling.max_completion_tokens} "
-                    f"that is more than the model's {room} positions"
-                )
+        check_requests(requests, sampling, room)
         was_training = self.model.training
         self.model.eval()
         try:
@@ -203,13 +198,23 @@ class _Writer:
 
     def completion(self, tokenizer: PreTrainedTokenizerBase, end_ids: frozenset[int]) -> Completion:
         assert self.finish_reason is not None
-        ids = self.ids[:-1] if self.ids[-1] in end_ids else self.ids
-        text = str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-        for string in self.sampling.stop:
-            text = text.partition(string)[0]
         return Completion(
-            text=text, ids=tuple(self.ids), logprobs=tuple(self.logprobs), finish_reason=self.finish_reason
+            text=completion_text(self.ids, self.sampling.stop, end_ids, tokenizer),
+            ids=tuple(self.ids),
+            logprobs=tuple(self.logprobs),
+            finish_reason=self.finish_reason,
         )
+
+
+def completion_text(
+    ids: Sequence[int], stop: Sequence[str], end_ids: frozenset[int], tokenizer: PreTrainedTokenizerBase
+) -> str:
+    """What the tokens of a completion say, without an end token and without what follows a stop string."""
+    kept = ids[:-1] if ids[-1] in end_ids else ids
+    text = str(tokenizer.decode(list(kept), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    for string in stop:
+        text = text.partition(string)[0]
+    return text
 
 
 def _chunks(requests: Sequence[Request], max_rows: int) -> Iterator[list[tuple[int, int]]]:

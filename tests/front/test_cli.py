@@ -583,3 +583,18 @@ def test_an_adapter_is_trained_by_each_method(command: str, here: Path, tmp_path
     moved = [name for name, t in trained.state_dict().items() if not torch.equal(t, before.state_dict()[name])]
     assert moved
     assert all("_proj" in name for name in moved)
+
+
+def test_an_engine_that_is_none_is_named(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"{GRPO} --out {tmp_path / 'run'} --engine sglang") == 2
+    assert "no engine 'sglang'; there are torch, vllm, and addresses of servers (http://...)" in complaint(capsys)
+    assert run(f"{GRPO} --out {tmp_path / 'run'} --gpu-share 1.5") == 2
+    assert "gpu_share must be above 0 and at most 1, got 1.5" in complaint(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_that_is_not_there_ends_the_run_in_one_line(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(f"{GRPO} --out {tmp_path / 'run'} --engine http://127.0.0.1:9 --server-patience-s 0") == 2
+    assert "http://127.0.0.1:9 has not answered for 0 s" in complaint(capsys)

@@ -61,7 +61,14 @@ def test_a_step_too_many_is_wrong() -> None:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("method", [run.BEFORE, *(name for name in methods.METHODS if not name.startswith("preset-"))])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[pytest.mark.vllm] if name == "vllm" else [])
+        for name in (run.BEFORE, *methods.METHODS)
+        if not name.startswith("preset-")
+    ],
+)
 def test_every_method_trains_and_is_evaluated(method: str, tmp_path: Path) -> None:
     result = run.run(method, 2, 3, tmp_path / "run")
     assert result["metrics"]["greedy"]["n"] == 6

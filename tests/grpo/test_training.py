@@ -106,7 +106,7 @@ GROUPS = [
 ]
 
 
-ANY_SAMPLER = patch.multiple("markscheme.grpo.update", MISMATCH_WARNING=math.inf, MISMATCH_LIMIT=math.inf)
+ANY_SAMPLER = patch.dict("markscheme.grpo.update.MISMATCH", {torch.float32: (math.inf, math.inf)})
 """The log-probabilities of these rollouts are made up."""
 ADVANTAGES = outcome_advantages([[r.score.value for r in group] for group in GROUPS])
 
@@ -302,7 +302,7 @@ def test_an_on_policy_step_has_ratio_one(
         assert line["sampler_mismatch"] < 1e-5
 
 
-@pytest.mark.parametrize(("shift", "problem"), [(0.1, None), (0.5, MismatchError)])
+@pytest.mark.parametrize(("shift", "problem"), [(0.01, None), (0.5, MismatchError)])
 def test_a_sampler_with_other_weights_is_noticed(
     tiny_model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -321,9 +321,9 @@ def test_a_sampler_with_other_weights_is_noticed(
     before = {name: weight.clone() for name, weight in tiny_model.state_dict().items()}
     config = dataclasses.replace(CONFIG, steps=1, prompts_per_step=8, mini_batches=2)
     if problem is None:
-        with pytest.warns(UserWarning, match=r"off by 0\.1 a token on average"):
+        with pytest.warns(UserWarning, match=r"off by 0\.01 a token on average"):
             lines = train(tiny_model, tokenizer, tmp_path / "run", config)
-        assert lines[-1]["sampler_mismatch"] == pytest.approx(shift, rel=1e-3)
+        assert lines[-1]["sampler_mismatch"] == pytest.approx(shift, rel=1e-2)
         return
     with pytest.raises(problem, match=r"off by 0\.5 a token on average: it may hold other weights"):
         train(tiny_model, tokenizer, tmp_path / "run", config)

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console, say
+from markscheme.commands.shared import EngineOptions, TaskOptions, TrainedModelOptions, console, say
 from markscheme.grpo.baselines.dpo import DPOConfig, train_dpo
 from markscheme.grpo.baselines.pairs import preference_pairs
 from markscheme.models import save_policy
@@ -18,6 +18,7 @@ def dpo(
     task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
     model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
+    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
     scorer: str = "math",
     config: Path | None = None,
     settings: Annotated[DPOConfig | None, Parameter(name="*")] = None,
@@ -35,7 +36,7 @@ def dpo(
         TOML file of options.
     """
     settings = settings or DPOConfig()
-    sampled = sample("dpo", task, out, model, scorer, settings)
+    sampled = sample("dpo", task, out, model, engine, scorer, settings)
     pairs = preference_pairs(sampled.groups, settings.pairs_per_problem, settings.seed)
     say(f"{len(pairs)} pairs to learn from")
     with progress_bar(console, "steps", settings.num_steps(len(pairs))) as bar:

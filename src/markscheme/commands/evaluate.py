@@ -12,6 +12,7 @@ from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
 from markscheme.benchmarks.evaluate import evaluate as run_evaluation
 from markscheme.benchmarks.outcomes import RECORDS, SUMMARY, load_evaluation
 from markscheme.commands.shared import (
+    EngineOptions,
     ModelOptions,
     TaskOptions,
     check_golds,
@@ -24,7 +25,6 @@ from markscheme.models import fingerprint, load_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
-from markscheme.torch_engine import TorchEngine
 
 ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
 
@@ -42,6 +42,7 @@ def evaluate(
     task: Annotated[TestOptions, Parameter(name="*")],
     out: Path,
     model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
     scorer: str = "math",
     lenient: bool = False,
     dtype: str = "float32",
@@ -63,14 +64,14 @@ def evaluate(
     config
         TOML file of options.
     """
-    model, settings = model or ModelOptions(), settings or EvaluationConfig()
+    model, settings, engine = model or ModelOptions(), settings or EvaluationConfig(), engine or EngineOptions()
     judge = verifier_by_name(scorer, lenient)
     problems = task.problems()
     check_golds(judge, problems)
     check_folder(out)
     policy, tokenizer = load_policy(model.model, model.revision, dtype)
     form = task.prompt_format()
-    check_room(
+    tokens = check_room(
         policy, problems, lambda one: form.prompt_ids(one.question, tokenizer), settings.max_completion_tokens
     )  # fmt: skip
     weights = fingerprint(policy, tokenizer)
@@ -78,7 +79,7 @@ def evaluate(
     total = len(problems) * len(settings.completions_per_problem())
     with progress_bar(console, "completions", total) as bar:
         evaluation = run_evaluation(
-            TorchEngine(policy, tokenizer),
+            engine.start(policy, tokenizer, tokens, out / "for-servers"),
             judge,
             problems,
             tokenizer,

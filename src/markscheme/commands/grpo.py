@@ -11,6 +11,7 @@ from markscheme import trackers
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.commands.shared import (
     RULES,
+    EngineOptions,
     TaskOptions,
     TrainedModelOptions,
     check_golds,
@@ -30,7 +31,6 @@ from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
 from markscheme.reward_refresh import RefreshConfig, RefreshedRewardModel
 from markscheme.run_log import RunLog
-from markscheme.torch_engine import TorchEngine
 from markscheme.trackers import Tracker
 
 
@@ -39,6 +39,7 @@ def grpo(
     task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
     model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
+    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
     dev_split: str | None = None,
     dev_limit: int = 200,
     scorer: str = "math",
@@ -77,7 +78,7 @@ def grpo(
     refresh
         How it is trained further.
     """
-    model, settings = model or TrainedModelOptions(), settings or GRPOConfig()
+    model, settings, engine = model or TrainedModelOptions(), settings or GRPOConfig(), engine or EngineOptions()
     if settings.supervision == "parts":
         raise InputError(
             f"--supervision parts compares the parts of a WeightedSum, and {scorer} has none: see train_grpo"
@@ -100,6 +101,7 @@ def grpo(
         "task": task.record(problems),
         "dev": dev.record(dev_problems) if dev else {},
         "scorer": {"name": reward.name, "version": reward.version},
+        "engine": engine.kind,
         "prompt_format": asdict(form),
         "grpo": asdict(settings),
     }
@@ -114,12 +116,11 @@ def grpo(
     elif critic is not None:
         raise InputError(f"the estimator {settings.estimator} has no critic: leave out --critic, or take --preset ppo")
     model.prepare(policy, settings.seed)  # behind the critic, which is a whole copy of the policy
-    engine = TorchEngine(policy, tokenizer)
 
     def prompt_ids(problem: Problem) -> tuple[int, ...]:
         return form.prompt_ids(problem.question, tokenizer)
 
-    check_room(policy, [*problems, *dev_problems], prompt_ids, settings.max_completion_tokens)
+    tokens = check_room(policy, [*problems, *dev_problems], prompt_ids, settings.max_completion_tokens)
     log = RunLog(out, record)
     track = trackers.tracker(tracker, out, record, len(log.read()) - 1) if tracker else lambda done, metrics: None
 
@@ -133,7 +134,7 @@ def grpo(
     with progress_bar(console, "steps", settings.steps) as bar:
         train_grpo(
             policy,
-            engine,
+            engine.start(policy, tokenizer, tokens, out / "for-servers"),
             reward,
             problems,
             prompt_ids,

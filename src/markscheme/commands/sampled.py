@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.commands.shared import (
+    EngineOptions,
     TaskOptions,
     TrainedModelOptions,
     check_golds,
@@ -20,7 +21,6 @@ from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
 from markscheme.run_log import RunLog
-from markscheme.torch_engine import TorchEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,13 @@ class Sampled:
 
 
 def sample(
-    command: str, task: TaskOptions, out: Path, model: TrainedModelOptions | None, scorer: str, settings: SampledConfig
+    command: str,
+    task: TaskOptions,
+    out: Path,
+    model: TrainedModelOptions | None,
+    engine: EngineOptions | None,
+    scorer: str,
+    settings: SampledConfig,
 ) -> Sampled:
     """Draws and judges what is not in the run folder yet.
 
@@ -42,7 +48,7 @@ def sample(
         GoldError: if a gold cannot be read.
         InputError: if an option cannot be used, or too many completions could not be scored.
     """
-    model = model or TrainedModelOptions()
+    model, engine = model or TrainedModelOptions(), engine or EngineOptions()
     reward = scorer_by_name(scorer)
     problems = task.problems()
     check_golds(reward, problems)
@@ -53,20 +59,21 @@ def sample(
         "model": {**asdict(model), "fingerprint": fingerprint(policy, tokenizer)},
         "task": task.record(problems),
         "scorer": {"name": reward.name, "version": reward.version},
+        "engine": engine.kind,
         "prompt_format": asdict(form),
         command: asdict(settings),
     }
-    engine = TorchEngine(policy, tokenizer)
     check_head(policy)
     model.prepare(policy, settings.seed)
 
     def prompt_ids(problem: Problem) -> tuple[int, ...]:
         return form.prompt_ids(problem.question, tokenizer)
 
-    check_room(policy, problems, prompt_ids, settings.max_completion_tokens)
+    tokens = check_room(policy, problems, prompt_ids, settings.max_completion_tokens)
     log = RunLog(out, record)
     with progress_bar(console, "problems", len(problems)) as bar:
-        groups = judged_groups(engine, reward, problems, prompt_ids, settings, log, bar.update)
+        generator = engine.start(policy, tokenizer, tokens, out / "for-servers")
+        groups = judged_groups(generator, reward, problems, prompt_ids, settings, log, bar.update)
     counts = counts_of(groups)
     say(
         f"{counts['completions']} completions of the initial policy: {counts['correct']} correct, "

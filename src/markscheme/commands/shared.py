@@ -11,6 +11,7 @@ from rich.console import Console
 from markscheme.benchmarks.tasks import task_problems
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.files import InputError
+from markscheme.generation import Generator
 from markscheme.problems import Problem
 from markscheme.prompting import BOXED_INSTRUCTION, PromptFormat
 from markscheme.scoring import Sample, Scorer
@@ -61,6 +62,66 @@ class TrainedModelOptions(ModelOptions):
             add_lora(policy, self.lora_rank, seed)
         if self.gradient_checkpointing:
             checkpoint_gradients(policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What writes the completions."""
+
+    engine: str = "torch"
+    """torch, vllm (in this process), or addresses of vLLM servers with commas between, such as http://localhost:8000."""
+    gpu_share: float = 0.4
+    """Of the memory of a GPU, what vLLM may take in this process."""
+    server_patience_s: float = 600.0
+    """How long a server may be away before the run ends."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("torch", "vllm") and not all(map(_is_address, self.urls)):
+            raise ValueError(f"no engine {self.engine!r}; there are torch, vllm, and addresses of servers (http://...)")
+        if not 0 < self.gpu_share <= 1:
+            raise ValueError(f"gpu_share must be above 0 and at most 1, got {self.gpu_share}")
+        if self.server_patience_s < 0:
+            raise ValueError(f"server_patience_s must be at least 0, got {self.server_patience_s}")
+
+    @property
+    def urls(self) -> list[str]:
+        return self.engine.split(",")
+
+    @property
+    def kind(self) -> str:
+        """What a run's record says: where servers are may change."""
+        return self.engine if self.engine in ("torch", "vllm") else "vllm servers"
+
+    def start(self, policy: Any, tokenizer: Any, tokens: int, folder: Path) -> Generator:
+        """An engine that holds the policy's weights.
+
+        Args:
+            tokens: that the longest prompt and its completion may have.
+            folder: through which weights go to servers, which must see it too.
+
+        Raises:
+            InputError: if vLLM or a server cannot be had.
+        """
+        from markscheme.models import plain_weights
+
+        if self.engine == "torch":
+            from markscheme.torch_engine import TorchEngine
+
+            return TorchEngine(policy, tokenizer)
+        if self.engine == "vllm":
+            from markscheme.vllm_engine import VLLMEngine
+
+            on_gpu = {"gpu_memory_utilization": self.gpu_share} if policy.device.type == "cuda" else {}
+            return VLLMEngine(policy, tokenizer, max_model_len=tokens, **on_gpu)
+        from markscheme.vllm_server_engine import VLLMServerEngine
+
+        engine = VLLMServerEngine(self.urls, policy, tokenizer, folder, self.server_patience_s)
+        engine.load_weights(plain_weights(policy))
+        return engine
+
+
+def _is_address(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

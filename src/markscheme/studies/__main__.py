@@ -51,6 +51,9 @@ STUDIES: Mapping[str, Study] = {
     ),
     "process": Study(about="process supervision beside outcome supervision", methods=("plain", "process"), steps=50),
     "iterative": Study(about="iterative GRPO with a reward model", methods=("iterative",), steps=40),
+    "rollouts": Study(
+        about="rollouts by the torch engine and by vLLM", methods=("plain", "vllm"), steps=50, base="plain"
+    ),
     "presets": Study(about="every preset", methods=tuple(f"preset-{name}" for name in PRESETS), steps=160),
 }
 
@@ -207,8 +210,10 @@ def curves_of(study: Study, seeds: Sequence[int], runs: Path) -> dict[str, list[
         for method in study.methods
     }
     return {
-        method: lines for method, lines in found.items() if any("reward" in one for run in lines for one in run)
-    }  # fmt: skip
+        method.removeprefix("preset-"): lines
+        for method, lines in found.items()
+        if any("reward" in line for run in lines for line in run)
+    }
 
 
 def main(study: str, *, out: Path, seeds: tuple[int, ...] = (0, 1, 2), runs: Path | None = None, jobs: int = 1) -> None:
@@ -217,7 +222,7 @@ def main(study: str, *, out: Path, seeds: tuple[int, ...] = (0, 1, 2), runs: Pat
     Parameters
     ----------
     study
-        paradigm, learning (TRL must be installed), process, iterative or presets.
+        paradigm, learning (TRL must be installed), process, iterative, rollouts (vLLM must be) or presets.
     out
         Folder for STUDY.json and STUDY.png.
     seeds

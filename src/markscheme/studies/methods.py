@@ -33,6 +33,8 @@ from markscheme.verifiers import MathVerifier
 ITERATION_STEPS = 8
 REWARD_MODEL_PROBLEMS = 1_000
 """From which the first reward model learns; none of them is among those that the policy learns from."""
+ROOM = 512
+"""Tokens of a prompt and its completion, generously."""
 RATE = 2.5e-4
 """Of the policy-gradient methods."""
 
@@ -127,6 +129,14 @@ def policy_gradient(base: GRPOConfig, scorer: Scorer | None = None, **changes: A
     return train
 
 
+def by_vllm(setting: Setting, folder: Path) -> None:
+    """Plain GRPO whose rollouts vLLM writes, in this process."""
+    from markscheme.vllm_engine import VLLMEngine
+
+    engine = VLLMEngine(setting.policy, setting.tokenizer, max_model_len=ROOM)
+    policy_gradient(GRPOConfig())(replace(setting, engine=engine), folder)
+
+
 def process(setting: Setting, folder: Path) -> None:
     """GRPO with a reward for each step, from the worked solutions."""
     scorer = WorkedSteps({problem.id: problem.solution or "" for problem in setting.problems()})
@@ -208,6 +218,7 @@ METHODS: Mapping[str, Method] = {
         train=policy_gradient(PRESETS["deepseekmath"]),
     ),
     "plain": Method(data="{o_i} ~ pi_theta", reward="rule", coefficient="A_i", train=policy_gradient(GRPOConfig())),
+    "vllm": Method(data="{o_i} ~ pi_theta, by vLLM", reward="rule", coefficient="A_i", train=by_vllm),
     "iterative": Method(
         data="{o_i} ~ pi_theta",
         reward="reward model, trained on after each iteration",

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, evaluate
 from markscheme.benchmarks.tasks.generated import generated_problems
+from markscheme.generation import Generator
 from markscheme.models import EMBEDDED, fingerprint, load_policy
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
@@ -28,7 +29,7 @@ class Setting:
 
     policy: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    engine: TorchEngine
+    engine: Generator
     steps: int
     """Each of `PROBLEMS_A_STEP` problems, for the methods that learn while they sample; the others get as many
     problems and as many completions of each."""
