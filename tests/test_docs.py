@@ -25,6 +25,14 @@ def test_learning_beside_trl_is_what_was_measured() -> None:
     assert f"| markscheme | {' | '.join(changed(ours))} | {mean(ours['train_cpu_s']):.0f} |" in GRPO
 
 
+def test_learning_from_rollouts_of_vllm_is_what_was_measured() -> None:
+    page = (DOCS / "rollouts.md").read_text(encoding="utf-8")
+    study = record_of("rollouts")
+    by_torch, by_vllm = study["rows"]
+    assert f"| torch engine | {' | '.join(after(by_torch))} | {mean(by_torch['train_cpu_s']):.0f} |" in page
+    assert f"| vLLM | {' | '.join(changed(by_vllm))} | {mean(by_vllm['train_cpu_s']):.0f} |" in page
+
+
 @pytest.mark.parametrize("name", ["paradigm", "process", "iterative", "presets"])
 def test_a_study_is_what_was_measured(name: str) -> None:
     study = record_of(name)
