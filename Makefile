@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test test-vllm lint wheel policy bench-verifiers bench-grpo study clean
+.PHONY: help quickstart test test-vllm test-processes lint wheel policy bench-verifiers bench-grpo study clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -25,6 +25,9 @@ test: $(VENV)/installed ## the tests, against the installed wheel
 
 test-vllm: $(VENV)/installed $(VENV)/vllm ## the tests that need vLLM, on its CPU build
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm
+
+test-processes: $(VENV)/installed ## the tests that start several processes
+	$(BIN)/pytest -q -m processes
 
 lint: $(VENV)/installed ## ruff and mypy
 	$(BIN)/ruff check .

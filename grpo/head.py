@@ -7,6 +7,8 @@ Shapes: M predicted tokens of a micro-batch, H hidden size, V vocabulary, K toke
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from transformers import PreTrainedModel
 from markscheme.files import InputError
 from markscheme.grpo.layout import PackedRow
 from markscheme.grpo.pack import MicroBatch
+from markscheme.parallel import is_sharded
 
 MAX_HEAD_DIFFERENCE = 1e-3  # far above rounding, far below a scaled or capped logit
 CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}
@@ -28,6 +31,13 @@ Coefficients = Callable[[slice, Tensor], Tensor]
 
 def hidden_states(model: PreTrainedModel, batch: MicroBatch | PackedRow) -> Tensor:
     """What the trunk says at each place whose next token is predicted: [M, H]."""
+    forward: Any = model.sharded_forward if is_sharded(model) else partial(trunk_states, model)
+    states_MH: Tensor = forward(batch)
+    return states_MH
+
+
+def trunk_states(model: PreTrainedModel, batch: MicroBatch | PackedRow) -> Tensor:
+    """`hidden_states` of a model whose weights are whole: [M, H]."""
     device = model.device
     if isinstance(batch, MicroBatch):
         output = model.base_model(input_ids=batch.input_ids_BL.to(device), use_cache=False)
@@ -103,7 +113,7 @@ def score_and_backward(
         _add_product(head.weight, gradient_KV.T, hidden_MH[places])
         if head.bias is not None:
             _add_product(head.bias, gradient_KV.T, gradient_KV.new_ones(len(places)))
-    if hidden_MH.requires_grad and bool(gradient_MH.any()):
+    if hidden_MH.requires_grad:
         torch.autograd.backward(hidden_MH, gradient_MH)
     return logprobs_M, entropy_M
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from markscheme import parallel
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling, seed_of
 from markscheme.grpo.reward import score_as_written
 from markscheme.problems import Problem
@@ -87,7 +88,7 @@ def sample_groups(
     seeds_PG: Sequence[Sequence[int]],
     score_deadline_s: float,
 ) -> list[list[Rollout]]:
-    """One group of rollouts for each problem, with one completion for each of its seeds.
+    """One group of rollouts for each problem, with one completion for each of its seeds; each process draws its share.
 
     They are scored while others are still being written; what has no score `score_deadline_s` seconds after the last
     was written is FAILED (see `reward.score_as_written`).
@@ -96,26 +97,25 @@ def sample_groups(
         GoldError: if a gold cannot be read.
         InputError: if the generator or the scorer cannot work with what the user gave.
     """
-    requests = [
-        Request(prompt_ids=prompt_ids(problem), seeds=tuple(seeds))
-        for problem, seeds in zip(problems, seeds_PG, strict=True)
-    ]
+    mine = parallel.share_of(list(zip(problems, seeds_PG, strict=True)))
+    requests = [Request(prompt_ids=prompt_ids(problem), seeds=tuple(seeds)) for problem, seeds in mine]
     written: dict[tuple[int, int], Completion] = {}
 
     def samples() -> Iterator[Sample]:
         for p, k, completion in generator.stream(requests, sampling):
             written[p, k] = completion
-            yield _sample(problems[p], completion)
+            yield _sample(mine[p][0], completion)
 
     scores = score_as_written(scorer, samples(), score_deadline_s)
     score_of = dict(zip(written, scores, strict=True))
-    return [
+    groups = [
         [
             Rollout(problem=problem, prompt_ids=request.prompt_ids, completion=written[p, k], score=score_of[p, k])
             for k in range(len(request.seeds))
         ]
-        for p, (problem, request) in enumerate(zip(problems, requests, strict=True))
+        for p, ((problem, _), request) in enumerate(zip(mine, requests, strict=True))
     ]
+    return parallel.joined(parallel.of_all(groups))
 
 
 def greedy_metrics(

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from markscheme import parallel
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.generation import Generator
 from markscheme.grpo.attention import Packing, packing_for
@@ -22,7 +24,7 @@ from markscheme.grpo.baselines.ppo import Critic
 from markscheme.grpo.batch import Batch, Draw, batch_metrics, joined, records, update_critic
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.flops import update_flops
-from markscheme.grpo.head import check_head
+from markscheme.grpo.head import check_head, trunk_states
 from markscheme.grpo.rollout import Decode, PromptIds, greedy_metrics
 from markscheme.grpo.update import Progress, update_policy
 from markscheme.machine import gemm_peak
@@ -71,6 +73,8 @@ def train_grpo(
         UnscoredError: if more than a fifth of a step's completions could not be scored.
         MismatchError: if the generator does not seem to hold the policy's weights.
     """
+    if parallel.count() > 1 and (critic is not None or getattr(generator, "model", None) is policy):
+        raise ValueError("in several processes there is no critic, and the generator has a model of its own")
     check_head(policy)
     check_room(policy, [*problems, *dev_problems], prompt_ids, config.max_completion_tokens)
     draw = Draw(
@@ -93,7 +97,7 @@ def train_grpo(
         with clock("dev"):
             return greedy_metrics(generator, dev_scorer or draw.scorer, *common)
 
-    if dev_problems and not log.read():
+    if dev_problems and not parallel.of_all(log.read())[0]:
         log.write(0, dev_metrics(), clock.take())
     for step in range(first_step, config.steps):
         iteration = config.iteration(step)
@@ -183,9 +187,14 @@ class _Run:
     @classmethod
     def of(cls, policy: PreTrainedModel, critic: Critic | None, config: GRPOConfig, log: RunLog) -> "_Run":
         packing = packing_for(policy)  # which readies the policy for it, and then every copy of it
+        reference = _reference(policy, config)
+        if parallel.count() > 1:
+            parallel.shard(policy, trunk_states)
+            if reference is not None and reference is not policy:
+                parallel.shard(reference, trunk_states)
         return cls(
             policy=policy,
-            reference=_reference(policy, config),
+            reference=reference,
             optimizer=make_optimizer(policy, config),
             critic=critic,
             packing=packing,
@@ -228,21 +237,24 @@ class _Run:
             return
         inside = None if flight is None or progress is None else flight.to_plain(progress)
         extra: dict[str, Any] = {"flight": inside}
-        if self.reference is not None and self.config.iteration_steps:  # else it is the initial policy
-            extra["reference"] = self.reference.state_dict()
         if self.critic is not None:
             extra["critic"] = self.critic.state_dict()
-        save_checkpoint(self.log.folder / CHECKPOINTS, position, self.policy, self.optimizer, extra)
+        folder = self.log.folder / CHECKPOINTS
+        save_checkpoint(folder, position, self.policy, self.optimizer, extra, self._others())
+
+    def _others(self) -> dict[str, nn.Module]:
+        """Models beside the policy that a checkpoint must hold: a reference that is not just the initial policy."""
+        moves = self.reference is not None and self.config.iteration_steps
+        return {"reference": self.reference} if moves and self.reference is not None else {}
 
     def resume(self) -> tuple[int, _Flight | None]:
         """Takes over the last checkpoint; returns the step to go on with, and its batch where it has one."""
-        position, extra = load_checkpoint(self.log.folder / CHECKPOINTS, self.policy, self.optimizer)
+        folder = self.log.folder / CHECKPOINTS
+        position, extra = load_checkpoint(folder, self.policy, self.optimizer, self._others())
         step = position // self.config.optimizer_steps
         self.log.rewind(step)
         if extra is None:
             return 0, None
-        if self.reference is not None and "reference" in extra:
-            self.reference.load_state_dict(extra["reference"])
         if self.critic is not None:
             self.critic.load_state_dict(extra["critic"])
         return step, None if extra["flight"] is None else _Flight.from_plain(extra["flight"])
@@ -261,7 +273,8 @@ def _throughput(
     groups = [(len(group[0].prompt_ids), [len(one.completion.ids) for one in group]) for group in moved.groups_PG]
     flops = config.updates_per_batch * update_flops(policy, groups, with_reference=with_reference)
     spent = seconds["update_cpu_s" if policy.device.type == "cpu" else "update_s"]
-    found["update_peak_share"] = flops / spent / gemm_peak(policy.device.type, str(policy.dtype).removeprefix("torch."))
+    peak = parallel.count() * gemm_peak(policy.device.type, str(policy.dtype).removeprefix("torch."))
+    found["update_peak_share"] = flops / spent / peak
     return found
 
 

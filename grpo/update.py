@@ -5,7 +5,7 @@ Shapes: P problems, G completions of each, M predicted tokens of a micro-batch.
 
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from markscheme import parallel
 from markscheme.generation import FinishReason, seed_of
 from markscheme.grpo.attention import Packing
 from markscheme.grpo.config import GRPOConfig
@@ -92,7 +93,8 @@ class Progress:
     """Optimizer steps."""
     metrics: dict[str, float] = field(default_factory=dict)
     old_logprobs: list[Tensor] = field(default_factory=list)
-    """Of the policy before the first of them, a vector for each packed row; empty where the sampler's word is taken."""
+    """Of the policy before the first of them, a vector for each trained completion; empty where the sampler's word is
+    taken."""
 
 
 def update_policy(
@@ -136,7 +138,7 @@ def update_policy(
     while progress.done < config.optimizer_steps:
         torch.manual_seed(seed_of("dropout", config.seed, step, progress.done))
         batch = batches[progress.done % config.mini_batches]
-        if batch.rows:
+        if batch.trained:
             seen = batch.backward(with_entropy=step % ENTROPY_EVERY == 0)
             mismatch = seen.pop("sampler_mismatch")
             if "sampler_mismatch" not in progress.metrics:  # later the policy has moved
@@ -144,7 +146,7 @@ def update_policy(
                 progress.metrics["sampler_mismatch"] = mismatch
             progress.metrics |= seen | take_step(policy, optimizer, config, step, config.steps)
         progress.done += 1
-        if on_policy and progress.done == 1:
+        if on_policy and progress.done == 1 and config.optimizer_steps > 1:
             progress.old_logprobs = batch.old_logprobs()
         if progress.done < config.optimizer_steps:
             on_progress(progress)
@@ -171,7 +173,7 @@ def _boundaries(count: int, parts: int) -> list[int]:
 
 
 class _Batch:
-    """The completions of one optimizer step, in packed rows."""
+    """The completions of one optimizer step, this process's share of them in packed rows."""
 
     def __init__(
         self,
@@ -183,11 +185,18 @@ class _Batch:
         *,
         on_policy: bool,
     ) -> None:
-        self.policy, self.config = policy, config
+        self.policy, self.config, self.trained = policy, config, trained
         in_reward = config.objective.kl == "k1_reward"
         self.reference = None if in_reward else reference
-        self.rows = packing([one.sequence for one in trained], config.token_budget)
-        self.data = [_RowData(row, [trained[index] for index in row.sequences], policy.device) for row in self.rows]
+        self.mine = _share(trained)
+        self.rows = list(packing([trained[index].sequence for index in self.mine], config.token_budget))
+        learned = [[trained[self.mine[index]] for index in row.sequences] for row in self.rows]
+        self.idle_rows = max(parallel.of_all(len(self.rows))) - len(self.rows) if trained else 0
+        if self.idle_rows:  # the processes go through their parts of the weights together
+            idle = replace(min(trained, key=lambda one: len(one.sequence)), weight=0.0)
+            self.rows += [*packing([idle.sequence], config.token_budget)] * self.idle_rows
+            learned += [[idle]] * self.idle_rows
+        self.data = [_RowData(row, them, policy.device) for row, them in zip(self.rows, learned, strict=True)]
         if not on_policy:
             for data in self.data:
                 data.old_logprobs_M = data.sampler_logprobs_M
@@ -196,22 +205,35 @@ class _Batch:
                 _charge_divergence(data, self._logprobs(reference, row), config.objective.kl_coef)
 
     def old_logprobs(self) -> list[Tensor]:
-        """As the first pass found them, a vector for each row."""
-        return [data.old_logprobs_M for data in self.data if data.old_logprobs_M is not None]
+        """As the first pass found them, a vector for each completion, those of other processes too."""
+        found: dict[int, Tensor] = {}
+        for row, data in self._busy():
+            if data.old_logprobs_M is not None:
+                parts = data.old_logprobs_M.split(list(row.lengths))
+                found |= {self.mine[index]: part for index, part in zip(row.sequences, parts, strict=True)}
+        together = {index: part for of_one in parallel.of_all(found) for index, part in of_one.items()}
+        return [together[index] for index in range(len(self.trained))] if together else []
 
-    def take_old_logprobs(self, of_rows: Sequence[Tensor]) -> None:
+    def take_old_logprobs(self, of_completions: Sequence[Tensor]) -> None:
         """Those of a first pass that is over."""
-        for data, old_logprobs_M in zip(self.data, of_rows, strict=True):
-            data.old_logprobs_M = old_logprobs_M
+        for row, data in self._busy():
+            data.old_logprobs_M = torch.cat([of_completions[self.mine[index]] for index in row.sequences])
+
+    def _busy(self) -> "Iterator[tuple[PackedRow | MicroBatch, _RowData]]":
+        """The rows from which something is learned."""
+        busy = len(self.rows) - self.idle_rows
+        yield from zip(self.rows[:busy], self.data[:busy], strict=True)
 
     def backward(self, *, with_entropy: bool = False) -> dict[str, float]:
         """Adds the gradient of the step to the parameters; returns what was seen on the way."""
-        sums: dict[str, float] = {}
-        for row, data in zip(self.rows, self.data, strict=True):
-            for name, value in self._backward_row(row, data, with_entropy=with_entropy).items():
-                sums[name] = sums.get(name, 0.0) + value
-        num_tokens = sum(len(row.targets_M) for row in self.rows)
-        loss = sums.pop("surrogate_loss", 0.0)  # there may be nothing to do
+        sums = {"tokens": 0.0}
+        for k, (row, data) in enumerate(zip(self.rows, self.data, strict=True)):
+            seen = self._backward_row(row, data, with_entropy=with_entropy)
+            if k < len(self.rows) - self.idle_rows:
+                for name, value in (seen | {"tokens": float(len(row.targets_M))}).items():
+                    sums[name] = sums.get(name, 0.0) + value
+        sums = parallel.summed(sums)
+        num_tokens, loss = sums.pop("tokens"), sums.pop("surrogate_loss", 0.0)  # there may be nothing to do
         return {"surrogate_loss": loss} | {name: total / num_tokens for name, total in sums.items()}
 
     def _backward_row(self, row: PackedRow | MicroBatch, data: "_RowData", *, with_entropy: bool) -> dict[str, float]:
@@ -240,6 +262,16 @@ class _Batch:
         with adapter_off(self.policy) if reference is self.policy else nullcontext():
             targets_M = row.targets_M.to(reference.device)
             return score(hidden_states(reference, row), completion_head(reference), targets_M, self.config.temperature)
+
+
+def _share(trained: Sequence[Trained]) -> list[int]:
+    """The places of this process's share: as many tokens as others have, of neighbours, which share their prompts."""
+    ends = list(itertools.accumulate(len(one.sequence) for one in trained))
+    owners = [
+        min(int((end - len(one.sequence) / 2) * parallel.count() / ends[-1]), parallel.count() - 1)
+        for one, end in zip(trained, ends, strict=True)
+    ]
+    return [index for index, owner in enumerate(owners) if owner == parallel.rank()]
 
 
 class _RowData:

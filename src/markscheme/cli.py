@@ -2,6 +2,7 @@
 
 import errno
 import math
+import os
 import sys
 import tomllib
 import warnings
@@ -52,7 +53,16 @@ def make_app() -> App:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command. Bad input ends in one line on stderr and exit code 2."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(tokens))
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        sys.exit(run(tokens))
+    if tokens[:1] not in (["grpo"], ["--help"]):
+        sys.exit(_complain(InputError(f"{' '.join(tokens[:1])} works in one process only: leave out torchrun")))
+    from markscheme import parallel  # which imports torch
+
+    with parallel.processes():
+        code = run(tokens)
+        if code:
+            sys.exit(code)  # at once: torchrun ends the others
 
 
 def run(tokens: list[str]) -> int:
@@ -79,6 +89,10 @@ def run(tokens: list[str]) -> int:
         return _complain(error)
     except StoppedError as error:
         return _complain(InputError(f"stopped, since this cannot be trusted: {error}"))
+    except RuntimeError as error:
+        if "gloo" not in str(error) and "NCCL" not in str(error):
+            raise
+        return _complain(InputError("another process has gone; give the same command again to go on"))
     except KeyboardInterrupt:
         print("\nstopped; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED
@@ -138,7 +152,8 @@ def _value_of(option: str, tokens: list[str]) -> str | None:
 
 def _complain(error: Exception) -> int:
     message = " ".join(_words(error).split())
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"markscheme: {message}")
+    who = f"markscheme, process {os.environ['RANK']}" if "RANK" in os.environ else "markscheme"
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"{who}: {message}")
     return USAGE_ERROR
 
 

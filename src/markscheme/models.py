@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from transformers import (
 )
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+from markscheme import parallel
 from markscheme.files import InputError, whole_folder
+from markscheme.parallel import whole
 
 EMBEDDED = "embedded"
 """The name of the small policy that comes with the package."""
@@ -74,16 +76,25 @@ def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokeni
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes model and tokenizer as a folder that `load_policy` and other libraries read; whole or not at all.
+    """Writes model and tokenizer as a folder that `load_policy` and other libraries read; whole or not at all. Of
+    several processes all must call this, and the first one writes.
 
     Raises:
         OSError: if they cannot be written.
     """
-    with whole_folder(folder) as partial:
-        write_pretrained(model, tokenizer, partial)
+    is_first, is_alone = parallel.is_first(), parallel.count() == 1
+    weights = {name: w if is_alone else w.cpu() for name, w in plain_weights(model) if is_first}
+    if is_first:
+        with whole_folder(folder) as partial:
+            write_pretrained(model, tokenizer, partial, weights)
 
 
-def write_pretrained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def write_pretrained(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
     """Writes the files of model and tokenizer; an adapter is merged, so that the files are a plain model's.
 
     Raises:
@@ -91,7 +102,7 @@ def write_pretrained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     """
     try:
         with no_progress_bars():
-            model.save_pretrained(folder, state_dict=dict(plain_weights(model)))
+            model.save_pretrained(folder, state_dict=dict(weights or plain_weights(model)))
     except SafetensorError as error:  # what becomes of a full disk
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
@@ -149,8 +160,8 @@ def adapter_off(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def plain_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The weights of the plain model, one at a time: W + (alpha / rank) B A where there is an adapter, all else as it
-    is.
+    """The weights of the plain model, whole and one at a time: W + (alpha / rank) B A where there is an adapter, all
+    else as it is. Where each process has a part, all must go through it together.
     """
     layers = _adapted_layers(model)
     for name, tensor in model.state_dict().items():
@@ -158,9 +169,9 @@ def plain_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         if is_base and rest == "weight":
             tensor = (tensor.float() + layers[owner].get_delta_weight(ADAPTER).float()).to(tensor.dtype)
         if is_base:
-            yield f"{owner}.{rest}", tensor
+            yield f"{owner}.{rest}", whole(tensor)
         elif name.split(".lora_")[0] not in layers:
-            yield name, tensor
+            yield name, whole(tensor)
 
 
 def _adapted_layers(model: nn.Module) -> dict[str, Any]:

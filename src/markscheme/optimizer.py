@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from markscheme.parallel import whole
 from markscheme.schedule import learning_rate_share
 
 
@@ -150,7 +151,7 @@ def take_step(
         FloatingPointError: if the gradient is not finite. Nothing has moved then.
     """
     moved = optimizer.gather() if isinstance(optimizer, MasterAdamW) else model.parameters()
-    grad_norm = float(nn.utils.clip_grad_norm_(moved, config.max_grad_norm))
+    grad_norm = float(whole(nn.utils.clip_grad_norm_(moved, config.max_grad_norm)))
     if not math.isfinite(grad_norm):
         raise FloatingPointError(f"the gradient is {grad_norm} at step {step + 1}: lower learning_rate")
     rate = config.learning_rate * learning_rate_share(step, num_steps, config.warmup_steps, config.decay_share)

@@ -27,13 +27,18 @@ class RunLog:
     software that the run began with.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], *, writes: bool = True) -> None:
         """Opens a new folder, or one of a run with the same settings in order to go on.
+
+        Args:
+            writes: whether this process writes it; of several, one does.
 
         Raises:
             InputError: if the folder belongs to a run with other settings.
         """
-        self.folder = folder
+        self.folder, self.writes = folder, writes
+        if not writes:
+            return
         text = to_toml(config)
         path = folder / "config.toml"
         if path.exists() and path.read_text(encoding="utf-8") != text:
@@ -69,6 +74,8 @@ class RunLog:
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
         """Appends one JSON line, with its `step`, to another log of the run."""
+        if not self.writes:
+            return
         with (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -79,7 +86,7 @@ class RunLog:
 
     def rewind(self, step: int) -> None:
         """Drops every record after `step`: a run that goes on from a checkpoint writes them again."""
-        for path in self.folder.glob("*.jsonl"):
+        for path in self.folder.glob("*.jsonl") if self.writes else ():
             drop_torn_line(path)
             kept = [record for record in self.read(path.name) if record["step"] <= step]
             write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

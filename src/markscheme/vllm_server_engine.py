@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from markscheme import parallel
 from markscheme.files import InputError, whole_folder
 from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
 from markscheme.run_log import StoppedError
@@ -75,20 +76,24 @@ class VLLMServerEngine:
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Hands new weights to every server: when it returns, all of them hold these, and keys and values of no others.
+        Of several processes all must call this, and the first one hands them over.
 
         Raises:
             ServerGoneError: if a server is away for too long.
         """
         unique: dict[int, tuple[str, Tensor]] = {}  # a tied head is the embeddings, which come first
         for name, tensor in named_tensors:
-            unique.setdefault(tensor.data_ptr(), (name, tensor))
-        with whole_folder(self.weights) as partial:
-            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in unique.values()}
-            save_file(plain, partial / FILE)
+            if parallel.is_first():
+                here = tensor.detach().cpu().contiguous()
+                unique.setdefault(here.data_ptr(), (name, here))
         self._loads += 1
         self.version = f"{self._run}-{self._loads}"
-        for server in self._servers:
-            server.insist(self._push)
+        if parallel.is_first():
+            with whole_folder(self.weights) as partial:
+                save_file(dict(unique.values()), partial / FILE)
+            for server in self._servers:
+                server.insist(self._push)
+        self.version = parallel.of_all(self.version)[0]
 
     def _push(self, server: "_Server") -> None:
         """Has a server take over the last weights, unless it holds them."""

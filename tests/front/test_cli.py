@@ -494,7 +494,7 @@ def test_a_disk_that_is_really_full(
     assert str(small_disk / "out") in message
     goes_on_with = {".out.partial", ".out.progress.json"} if command.startswith("score") else set()
     assert {path.name for path in small_disk.rglob(".*")} <= goes_on_with
-    assert not list(small_disk.rglob("state.pt"))
+    assert not list(small_disk.rglob("rest.pt"))
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
     assert run(f"{command} --out {small_disk / 'out'}") == 0
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from markscheme.compose import FunctionScorer, as_scorer
 from markscheme.files import InputError
@@ -137,7 +138,7 @@ def pairs_of(run: Path, iteration: int) -> IterationPairs:
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    """Every file of the refreshes that the seed determines: all but times and the checkpoints' zip files."""
+    """Every file of the refreshes that the seed determines: all but times and checkpoints."""
     files: dict[str, bytes] = {}
     for path in sorted((run / "reward-models").rglob("*")):
         name = path.relative_to(run).as_posix()
@@ -145,15 +146,20 @@ def contents(run: Path) -> dict[str, bytes]:
             record = json.loads(path.read_text())
             assert record.pop("seconds") > 0
             files[name] = json.dumps(record).encode()
-        elif path.is_file() and path.name not in ("timings.jsonl", "state.pt"):
+        elif path.is_file() and path.name != "timings.jsonl" and "checkpoints" not in path.parts:
             files[name] = path.read_bytes()
     return files
 
 
 def optimizer_steps(run: Path) -> int:
     """How many steps AdamW has behind it, at the last checkpoint of a training."""
-    [state] = sorted(run.glob("checkpoints/step-*/state.pt"))
-    steps = {float(one["step"]) for one in torch.load(state)["optimizer"]["state"].values()}
+    [checkpoint] = run.glob("checkpoints/step-*")
+    dcp_to_torch_save(checkpoint, run / "tensors.pt")
+    tensors = torch.load(run / "tensors.pt")
+    (run / "tensors.pt").unlink()
+    steps = {
+        float(value) for name, value in tensors.items() if name.startswith("optimizer.") and name.endswith(".step")
+    }
     assert len(steps) == 1
     return int(steps.pop())
 
@@ -305,8 +311,8 @@ def test_weights_and_optimizer_go_on_from_the_model_of_before(initial: Path, tmp
     steps_before = optimizer_steps(initial / "run")
     own_steps = TRAINING.num_steps(record_of(run, 1)["fresh_pairs"] + record_of(run, 1)["replayed_pairs"])
     assert optimizer_steps(run / "reward-models" / "1") == steps_before + own_steps
-    [state] = (run / "reward-models" / "1").glob("checkpoints/*/state.pt")
-    [group] = torch.load(state)["optimizer"]["param_groups"]
+    [rest] = (run / "reward-models" / "1").glob("checkpoints/*/rest.pt")
+    [group] = torch.load(rest)["groups"]
     assert group["betas"] == TRAINING.betas  # not the initial training's 0.8 and 0.9
     models(2)
     more_steps = TRAINING.num_steps(record_of(run, 2)["fresh_pairs"] + record_of(run, 2)["replayed_pairs"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from markscheme import trackers
+from markscheme import parallel, trackers
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.commands.shared import (
     RULES,
@@ -83,6 +83,10 @@ def grpo(
         raise InputError(
             f"--supervision parts compares the parts of a WeightedSum, and {scorer} has none: see train_grpo"
         )
+    if labeller is not None and parallel.count() > 1:
+        raise InputError("a reward model is trained further in one process only: leave out --labeller, or torchrun")
+    if settings.estimator == "gae" and parallel.count() > 1:
+        raise InputError("PPO's value model works in one process only: take another preset, or leave out torchrun")
     reward = scorer_by_name(scorer)
     renewal = _renewal(out, scorer, labeller, refresh, settings)
     if renewal is not None:
@@ -121,8 +125,10 @@ def grpo(
         return form.prompt_ids(problem.question, tokenizer)
 
     tokens = check_room(policy, [*problems, *dev_problems], prompt_ids, settings.max_completion_tokens)
-    log = RunLog(out, record)
-    track = trackers.tracker(tracker, out, record, len(log.read()) - 1) if tracker else lambda done, metrics: None
+    log = RunLog(out, record, writes=parallel.is_first())
+    parallel.of_all(None)  # from here on the folder is there
+    tells = tracker if parallel.is_first() else None
+    track = trackers.tracker(tells, out, record, len(log.read()) - 1) if tells else lambda done, metrics: None
 
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))

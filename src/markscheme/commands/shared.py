@@ -1,6 +1,7 @@
 """What several commands need: options for tasks and models, scorers by name, golds read beforehand."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from markscheme.scoring import Sample, Scorer
 from markscheme.verifiers import ChoiceVerifier, MathVerifier, StepVerifier
 from markscheme.verifiers.profiles import Profile
 
-console = Console(highlight=False)
+console = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")  # of several processes one speaks
 
 VERIFIERS: tuple[Profile, ...] = get_args(Profile)
 RULES = (*VERIFIERS, "choice", "steps")
@@ -102,13 +103,22 @@ class EngineOptions:
         Raises:
             InputError: if vLLM or a server cannot be had.
         """
+        from markscheme import parallel
         from markscheme.models import plain_weights
 
         if self.engine == "torch":
             from markscheme.torch_engine import TorchEngine
 
-            return TorchEngine(policy, tokenizer)
+            if parallel.count() == 1:
+                return TorchEngine(policy, tokenizer)
+            own = type(policy)(policy.config).to(policy.device, policy.dtype)  # the policy's weights will be in parts
+            own.generation_config = policy.generation_config
+            alone = TorchEngine(own, tokenizer)
+            alone.load_weights(plain_weights(policy))
+            return alone
         if self.engine == "vllm":
+            if parallel.count() > 1:
+                raise InputError("several processes sample with --engine torch, or with vLLM servers")
             from markscheme.vllm_engine import VLLMEngine
 
             on_gpu = {"gpu_memory_utilization": self.gpu_share} if policy.device.type == "cuda" else {}
