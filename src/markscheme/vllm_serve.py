@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from markscheme.files import InputError
 
 BACKEND = "safetensors"
@@ -36,6 +38,8 @@ def command_of(arguments: Sequence[str]) -> list[str]:
     if model == "embedded":
         model = str(Path(__file__).parent / "policy")
     ours = [word for option in OPTIONS.items() for word in option]
+    if not torch.cuda.is_available():
+        ours.append("--no-enable-chunked-prefill")  # half a prompt would rewind its seed, which a CPU cannot
     entry = "vllm.entrypoints.openai.api_server"  # as `vllm serve`, which the CPU build does not have
     return [sys.executable, "-m", entry, "--model", model, "--enable-scale-out", *ours, *given]
 

@@ -349,6 +349,9 @@ def test_a_real_server_takes_weights_and_writes_with_them(
         (group,) = generate(engine, [request], sampling)
         assert mismatch(changed, request, group) < 1e-4
         assert mismatch(model, request, group) > 1e-2
+        many = [Request(prompt_ids=(*request.prompt_ids, 5 + k), seeds=(k,)) for k in range(80)]
+        assert sum(len(one.prompt_ids) for one in many) > 2 * 4_096  # more than a batch of prompts
+        assert len(generate(engine, many, sampling)) == 80
         few = Request(prompt_ids=request.prompt_ids, seeds=request.seeds[3:5])
         (again,) = generate(engine, [few], sampling)
         assert [one.ids for one in again] == [one.ids for one in group[3:5]]
