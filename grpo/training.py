@@ -8,8 +8,9 @@ import copy
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -52,6 +53,7 @@ def train_grpo(
     critic: Critic | None = None,
     next_scorer: Callable[[int], Scorer] | None = None,
     dev_scorer: Scorer | None = None,
+    async_depth: int = 0,
     on_step: Callable[[int, Mapping[str, Any]], None] = lambda step, metrics: None,
 ) -> None:
     """Trains `policy` in place; goes on from the run folder's last checkpoint, bit by bit as if never interrupted.
@@ -63,6 +65,8 @@ def train_grpo(
         next_scorer: the reward of iteration 1, 2, ..., such as a reward model trained on with the rollouts so far,
             which are in the run's completions.jsonl; by default it stays `scorer`.
         dev_scorer: judges the dev problems; by default as the reward does.
+        async_depth: 1: while a step learns, the next one's rollouts are drawn, by a generator elsewhere which holds the
+            weights of before; the objective must correct for that. 0: one after the other.
         on_step: is told (steps done, the step's metrics and timings).
 
     Raises:
@@ -73,8 +77,7 @@ def train_grpo(
         UnscoredError: if more than a fifth of a step's completions could not be scored.
         MismatchError: if the generator does not seem to hold the policy's weights.
     """
-    if parallel.count() > 1 and (critic is not None or getattr(generator, "model", None) is policy):
-        raise ValueError("in several processes there is no critic, and the generator has a model of its own")
+    _check_arrangement(policy, generator, critic, config, async_depth)
     check_head(policy)
     check_room(policy, [*problems, *dev_problems], prompt_ids, config.max_completion_tokens)
     draw = Draw(
@@ -86,11 +89,11 @@ def train_grpo(
         decode=decode,
         critic=critic,
     )
-    run = _Run.of(policy, critic, config, log)
+    run = _Run.of(policy, critic, config, log, async_depth)
     first_step, flight = run.resume()
     generator.load_weights(plain_weights(policy))
     policy.train()
-    clock = _Clock()
+    clock, ahead = _Clock(), _Ahead()
 
     def dev_metrics() -> dict[str, float]:
         common = (dev_problems, prompt_ids, config.sampling(), config.score_deadline_s)
@@ -109,19 +112,42 @@ def train_grpo(
                 run.renew_reference()
             with clock("rollout"):
                 flight = _Flight.drawn_by(draw, step)
+        done = step + 1
+        if async_depth and done < config.steps and config.iteration(done) == iteration:
+            ahead.begin(draw, done)
         with clock("update"):
             metrics = run.update(step, flight)
+        with clock("rollout"):
+            next_flight = ahead.end()
+        with clock("update"):
             generator.load_weights(plain_weights(policy))
-        done = step + 1
         if dev_problems and (done % config.dev_every == 0 or done == config.steps):
             metrics |= dev_metrics()
         timings = clock.take()
         timings |= _throughput(policy, flight, config, timings)
         log.write(done, metrics, timings)
         run.log_completions(flight, {"step": done, "iteration": iteration, "scorer": draw.judge})
-        flight = None
-        run.save(done)
+        flight = next_flight
+        run.save(done, flight)
         on_step(done, metrics | timings)
+
+
+def _check_arrangement(
+    policy: PreTrainedModel, generator: Generator, critic: Critic | None, config: GRPOConfig, async_depth: int
+) -> None:
+    """
+    Raises:
+        ValueError: if these cannot work together.
+    """
+    is_shared = getattr(generator, "model", None) is policy
+    if parallel.count() > 1 and (critic is not None or is_shared or async_depth):
+        raise ValueError("in several processes there is no critic, no async_depth, and the generator has its own model")
+    if async_depth not in (0, 1):
+        raise ValueError(f"async_depth must be 0 or 1, got {async_depth}")
+    if async_depth and is_shared:
+        raise ValueError("async_depth 1 needs a generator that does not share the policy's weights")
+    if async_depth and config.objective.correction == "none":
+        raise ValueError("async_depth 1 learns from what older weights wrote: choose an objective.correction")
 
 
 def _reference(policy: PreTrainedModel, config: GRPOConfig) -> PreTrainedModel | None:
@@ -143,6 +169,8 @@ class _Flight:
     """What is left of it, and was added, under dynamic sampling; else the same."""
     progress: Progress | None = None
     """How far a checkpoint had come with it."""
+    is_behind: bool = False
+    """Whether it was drawn with the weights of before the last step."""
 
     @classmethod
     def drawn_by(cls, draw: Draw, step: int) -> "_Flight":
@@ -155,21 +183,38 @@ class _Flight:
             metrics["refilled_groups"] = float(len(self.trained) - len(self.drawn.where_something_is_learned()))
         return metrics
 
-    def to_plain(self, progress: Progress) -> dict[str, Any]:
+    def to_plain(self, progress: Progress | None) -> dict[str, Any]:
         return {
             "drawn": self.drawn.to_plain(),
             "trained": None if self.trained is self.drawn else self.trained.to_plain(),
-            "done": progress.done,
-            "metrics": progress.metrics,
-            "old_logprobs": progress.old_logprobs,
+            "is_behind": self.is_behind,
+            "progress": None if progress is None else asdict(progress),
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "_Flight":
         drawn = Batch.from_plain(plain["drawn"])
         trained = drawn if plain["trained"] is None else Batch.from_plain(plain["trained"])
-        progress = Progress(done=plain["done"], metrics=plain["metrics"], old_logprobs=plain["old_logprobs"])
-        return cls(drawn=drawn, trained=trained, progress=progress)
+        progress = None if plain["progress"] is None else Progress(**plain["progress"])
+        return cls(drawn=drawn, trained=trained, progress=progress, is_behind=plain["is_behind"])
+
+
+class _Ahead:
+    """Draws the batch of the next step in another thread."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "rollouts")
+        self._pending: Future[_Flight] | None = None
+
+    def begin(self, draw: Draw, step: int) -> None:
+        self._pending = self._thread.submit(_Flight.drawn_by, draw, step)
+
+    def end(self) -> "_Flight | None":
+        """The batch that was begun, if one was, as soon as it is there: no weights change while it is written."""
+        if self._pending is None:
+            return None
+        flight, self._pending = replace(self._pending.result(), is_behind=True), None
+        return flight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +228,12 @@ class _Run:
     packing: Packing
     config: GRPOConfig
     log: RunLog
+    async_depth: int
 
     @classmethod
-    def of(cls, policy: PreTrainedModel, critic: Critic | None, config: GRPOConfig, log: RunLog) -> "_Run":
+    def of(
+        cls, policy: PreTrainedModel, critic: Critic | None, config: GRPOConfig, log: RunLog, async_depth: int
+    ) -> "_Run":
         packing = packing_for(policy)  # which readies the policy for it, and then every copy of it
         reference = _reference(policy, config)
         if parallel.count() > 1:
@@ -200,6 +248,7 @@ class _Run:
             packing=packing,
             config=config,
             log=log,
+            async_depth=async_depth,
         )
 
     def update(self, step: int, flight: _Flight) -> dict[str, float]:
@@ -215,6 +264,7 @@ class _Run:
             self.packing,
             flight.progress,
             functools.partial(self.save, step, flight),
+            is_behind=flight.is_behind,
         )
         if self.critic is not None:
             metrics |= update_critic(self.critic, flight.trained, self.config, step)
@@ -231,12 +281,15 @@ class _Run:
             self.reference.load_state_dict(self.policy.state_dict())
 
     def save(self, step: int, flight: _Flight | None = None, progress: Progress | None = None) -> None:
-        """Writes a checkpoint before a step or, with its batch and how far it has come, inside of it, if one is due."""
+        """Writes a checkpoint before a step, with its batch where it is there already, or inside of it, with how far it
+        has come, if one is due.
+        """
+        if self.async_depth and progress is not None:
+            return  # meanwhile the weights of before the step draw the next batch
         position = step * self.config.optimizer_steps + (progress.done if progress else 0)
         if position % self.config.checkpoint_every and step != self.config.steps:
             return
-        inside = None if flight is None or progress is None else flight.to_plain(progress)
-        extra: dict[str, Any] = {"flight": inside}
+        extra: dict[str, Any] = {"flight": None if flight is None else flight.to_plain(progress)}
         if self.critic is not None:
             extra["critic"] = self.critic.state_dict()
         folder = self.log.folder / CHECKPOINTS

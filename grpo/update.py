@@ -108,6 +108,8 @@ def update_policy(
     packing: Packing,
     progress: Progress | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    *,
+    is_behind: bool = False,
 ) -> dict[str, float]:
     """`updates_per_batch` passes over one batch of rollouts, `mini_batches` optimizer steps each; returns the metrics
     of the last.
@@ -119,6 +121,7 @@ def update_policy(
         packing: how the policy (and the reference) takes micro-batches, see `attention.packing_for`.
         progress: where an interrupted update goes on.
         on_progress: is told after each optimizer step but the last.
+        is_behind: whether the sampler had the weights of a step before, so that it may differ more.
 
     Raises:
         MismatchError: if the policy finds the completions much likelier or less likely than their sampler said. Nothing
@@ -142,7 +145,7 @@ def update_policy(
             seen = batch.backward(with_entropy=step % ENTROPY_EVERY == 0)
             mismatch = seen.pop("sampler_mismatch")
             if "sampler_mismatch" not in progress.metrics:  # later the policy has moved
-                _check_mismatch(mismatch, policy.dtype)
+                _check_mismatch(mismatch, torch.bfloat16 if is_behind else policy.dtype)
                 progress.metrics["sampler_mismatch"] = mismatch
             progress.metrics |= seen | take_step(policy, optimizer, config, step, config.steps)
         progress.done += 1

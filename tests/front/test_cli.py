@@ -590,6 +590,10 @@ def test_an_engine_that_is_none_is_named(here: Path, tmp_path: Path, capsys: pyt
     assert "no engine 'sglang'; there are torch, vllm, and addresses of servers (http://...)" in complaint(capsys)
     assert run(f"{GRPO} --out {tmp_path / 'run'} --gpu-share 1.5") == 2
     assert "gpu_share must be above 0 and at most 1, got 1.5" in complaint(capsys)
+    assert run(f"{GRPO} --out {tmp_path / 'run'} --async-depth 1") == 2
+    assert "async_depth 1 needs vLLM servers (--engine http://...), not torch" in complaint(capsys)
+    assert run(f"{GRPO} --out {tmp_path / 'run'} --async-depth 1 --engine http://127.0.0.1:9") == 2
+    assert "learns from what older weights wrote: give an --objective.correction too" in complaint(capsys)
     assert not (tmp_path / "run").exists()
 
 

@@ -87,6 +87,8 @@ def grpo(
         raise InputError("a reward model is trained further in one process only: leave out --labeller, or torchrun")
     if settings.estimator == "gae" and parallel.count() > 1:
         raise InputError("PPO's value model works in one process only: take another preset, or leave out torchrun")
+    if engine.async_depth and settings.objective.correction == "none":
+        raise InputError("--async-depth 1 learns from what older weights wrote: give an --objective.correction too")
     reward = scorer_by_name(scorer)
     renewal = _renewal(out, scorer, labeller, refresh, settings)
     if renewal is not None:
@@ -105,7 +107,7 @@ def grpo(
         "task": task.record(problems),
         "dev": dev.record(dev_problems) if dev else {},
         "scorer": {"name": reward.name, "version": reward.version},
-        "engine": engine.kind,
+        "engine": {"kind": engine.kind, "async_depth": engine.async_depth},
         "prompt_format": asdict(form),
         "grpo": asdict(settings),
     }
@@ -150,6 +152,7 @@ def grpo(
             decode=decode,
             critic=value_model,
             next_scorer=renewal,
+            async_depth=engine.async_depth,
             on_step=on_step,
         )
     save_policy(policy, tokenizer, out / "policy")
