@@ -88,7 +88,7 @@ def run(tokens: list[str]) -> int:
     except (InputError, GoldError, OSError, FloatingPointError) as error:
         return _complain(error)
     except StoppedError as error:
-        return _complain(InputError(f"stopped, since this cannot be trusted: {error}"))
+        return _complain(InputError(f"stopped: {error}"))
     except RuntimeError as error:
         if "gloo" not in str(error) and "NCCL" not in str(error):
             raise

@@ -16,7 +16,7 @@ RECORDED = ("markscheme", "math-verify", "sympy", "torch", "transformers")
 
 
 class StoppedError(RuntimeError):
-    """A run stopped itself, since it learned from something that cannot be trusted; mended, it goes on."""
+    """A run stopped itself, since what it learns from cannot be trusted or had; mended, it goes on."""
 
 
 class RunLog:

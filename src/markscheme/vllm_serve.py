@@ -18,10 +18,16 @@ BACKEND = "safetensors"
 """The way of transfer that `vllm_weights` adds to vLLM."""
 OPTIONS = {
     "--host": "127.0.0.1",
+    "--dtype": "float32",  # as the trainer's default
     "--logprobs-mode": "processed_logprobs",  # of the distribution that was drawn from
     "--worker-extension-cls": "markscheme.vllm_weights.Extension",
     "--weight-transfer-config": json.dumps({"backend": BACKEND}),
 }
+ON_CPU = [
+    *("--enforce-eager", "--block-size", "32"),
+    *("--kv-cache-memory-bytes", str(1 << 30)),  # else vLLM wants nearly all memory
+    "--no-enable-chunked-prefill",  # half a prompt would rewind its seed, which a CPU cannot
+]
 
 
 def command_of(arguments: Sequence[str]) -> list[str]:
@@ -39,7 +45,7 @@ def command_of(arguments: Sequence[str]) -> list[str]:
         model = str(Path(__file__).parent / "policy")
     ours = [word for option in OPTIONS.items() for word in option]
     if not torch.cuda.is_available():
-        ours.append("--no-enable-chunked-prefill")  # half a prompt would rewind its seed, which a CPU cannot
+        ours += ON_CPU
     entry = "vllm.entrypoints.openai.api_server"  # as `vllm serve`, which the CPU build does not have
     return [sys.executable, "-m", entry, "--model", model, "--enable-scale-out", *ours, *given]
 

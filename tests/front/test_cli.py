@@ -248,7 +248,7 @@ def test_a_run_that_cannot_go_on_says_why(
     assert "none of 2 problems has both a correct and an incorrect completion" in complaint(capsys)
     monkeypatch.setattr("markscheme.commands.sampled.scorer_by_name", lambda name: as_scorer(lambda sample: None))
     assert run(f"{DPO} --out {tmp_path / 'five'}") == 2
-    assert "this cannot be trusted: 4 of 4 completions could not be scored" in complaint(capsys)
+    assert "stopped: 4 of 4 completions could not be scored" in complaint(capsys)
     monkeypatch.setattr("markscheme.commands.sampled.scorer_by_name", lambda name: as_scorer(lambda sample: 0.5))
     assert run(f"{RFT} --out {tmp_path / 'six'}") == 2
     assert "give the --threshold above which a rating is correct" in complaint(capsys)
