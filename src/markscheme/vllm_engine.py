@@ -6,7 +6,7 @@ It holds a copy of the policy's weights of its own, as vLLM lays them out: `load
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,9 +16,8 @@ from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
 from markscheme.models import plain_weights
 from markscheme.torch_engine import completion_text, end_token_ids
+from markscheme.vllm_serve import CPU_CACHE_BYTES
 
-CPU_CACHE_BYTES = 1 << 30
-"""Of keys and values: on a CPU, vLLM takes half of the memory by default."""
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process, where the weights are
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -60,7 +59,7 @@ class VLLMEngine:
                 "enable_chunked_prefill": False,  # vLLM 0.32 cannot rewind a seed on a CPU, as half a prompt asks for
             }
         else:
-            chosen |= {"gpu_memory_utilization": 0.4, "enable_sleep_mode": True}
+            chosen["gpu_memory_utilization"] = 0.4
         with tempfile.TemporaryDirectory() as folder:
             policy.config.save_pretrained(folder)
             if policy.generation_config is not None:
@@ -104,15 +103,7 @@ class VLLMEngine:
         from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_completion_tokens,
-            seed=seed,
-            logprobs=0,  # of the token that was drawn, and no others
-            stop=list(sampling.stop),
-            stop_token_ids=sorted(self.end_ids),
-            detokenize=bool(sampling.stop),
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            **sampling_parameters(sampling, seed, self.end_ids), output_kind=RequestOutputKind.FINAL_ONLY
         )
 
     def _completion(self, output: Any, sampling: Sampling) -> Completion:
@@ -123,6 +114,20 @@ class VLLMEngine:
             logprobs=tuple(of_place[token].logprob for token, of_place in zip(ids, output.logprobs, strict=True)),
             finish_reason=FinishReason.LENGTH if output.finish_reason == "length" else FinishReason.STOP,
         )
+
+
+def sampling_parameters(sampling: Sampling, seed: int, end_ids: Collection[int]) -> dict[str, Any]:
+    """What vLLM calls it all, here and on servers."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_completion_tokens,
+        "seed": seed,
+        "logprobs": 0,  # of the token that was drawn, and no others
+        "stop": list(sampling.stop),
+        "stop_token_ids": sorted(end_ids),
+        "detokenize": bool(sampling.stop),
+    }
 
 
 def _pack_heads_again(worker: Any) -> None:

@@ -16,6 +16,8 @@ from markscheme.files import InputError
 
 BACKEND = "safetensors"
 """The way of transfer that `vllm_weights` adds to vLLM."""
+CPU_CACHE_BYTES = 1 << 30
+"""Of keys and values: on a CPU, vLLM wants nearly all memory by default."""
 OPTIONS = {
     "--host": "127.0.0.1",
     "--dtype": "float32",  # as the trainer's default
@@ -25,7 +27,7 @@ OPTIONS = {
 }
 ON_CPU = [
     *("--enforce-eager", "--block-size", "32"),
-    *("--kv-cache-memory-bytes", str(1 << 30)),  # else vLLM wants nearly all memory
+    *("--kv-cache-memory-bytes", str(CPU_CACHE_BYTES)),
     "--no-enable-chunked-prefill",  # half a prompt would rewind its seed, which a CPU cannot
 ]
 

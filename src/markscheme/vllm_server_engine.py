@@ -26,6 +26,7 @@ from markscheme.files import InputError, whole_folder
 from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
 from markscheme.run_log import StoppedError
 from markscheme.torch_engine import completion_text, end_token_ids
+from markscheme.vllm_engine import sampling_parameters
 
 T = TypeVar("T")
 FILE = "weights.safetensors"
@@ -97,14 +98,15 @@ class VLLMServerEngine:
 
     def _push(self, server: "_Server") -> None:
         """Has a server take over the last weights, unless it holds them."""
-        if self.version is None or server.version() == self.version:
+        if self.version is None:
             return
-        server.post("/pause?mode=wait")
-        server.post("/init_weight_transfer_engine", {"init_info": {}})
-        server.post("/start_weight_update")
-        server.post("/update_weights", {"update_info": {"path": str(self.weights / FILE)}})
-        server.post("/finish_weight_update", {"weight_version": self.version})
-        server.post("/reset_prefix_cache")
+        if server.version() != self.version:
+            server.post("/pause?mode=wait")
+            server.post("/init_weight_transfer_engine", {"init_info": {}})
+            server.post("/start_weight_update")
+            server.post("/update_weights", {"update_info": {"path": str(self.weights / FILE)}})
+            server.post("/finish_weight_update", {"weight_version": self.version})
+        server.post("/reset_prefix_cache")  # these two also where it holds them: it may have gone away in between
         server.post("/resume")
 
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
@@ -159,7 +161,8 @@ class VLLMServerEngine:
                 for index, request in enumerate(requests):
                     server = self._servers[index % len(self._servers)]  # a prompt's completions share its cache
                     for k, seed in enumerate(request.seeds):
-                        body = {"token_ids": list(request.prompt_ids), "sampling_params": self._params(seed, sampling)}
+                        parameters = sampling_parameters(sampling, seed, self.end_ids)
+                        body = {"token_ids": list(request.prompt_ids), "sampling_params": parameters}
                         get_well = partial(asyncio.to_thread, server.insist, self._push, given_up)
                         writers.create_task(self._write(client, server, body, sampling, (index, k), put, get_well))
             for task in watching:
@@ -198,18 +201,6 @@ class VLLMServerEngine:
     def _is_new(self, choice: Mapping[str, Any]) -> bool:
         """Whether all of its tokens come from the last weights: a server that was started again begins with its own."""
         return self.version is None or {span["version"] for span in choice["weight_versions"]} == {self.version}
-
-    def _params(self, seed: int, sampling: Sampling) -> dict[str, Any]:
-        return {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_completion_tokens,
-            "seed": seed,
-            "logprobs": 0,  # of the token that was drawn, and no others
-            "stop": list(sampling.stop),
-            "stop_token_ids": sorted(self.end_ids),
-            "detokenize": bool(sampling.stop),
-        }
 
     def _completion(self, choice: Mapping[str, Any], sampling: Sampling) -> Completion:
         ids = tuple(choice["token_ids"])

@@ -46,6 +46,7 @@ class Stub:
         self.is_closed, self.hang = False, threading.Event()
         self.hang.set()
         self.refused: dict[str, int] = {}
+        self.fails_once = ""
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -96,7 +97,9 @@ class Stub:
 
             def answer(self, found: Any) -> None:
                 content = json.dumps(found).encode()
-                self.send_response(stub.refused.get(self.path, 200))
+                fails = self.path == stub.fails_once
+                stub.fails_once = "" if fails else stub.fails_once
+                self.send_response(500 if fails else stub.refused.get(self.path, 200))
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -194,6 +197,19 @@ def test_a_server_that_comes_back_gets_the_weights_again(
     stub.act = break_down
     assert ids_of(generate(engine, REQUESTS, SAMPLING)) == expected(7)
     assert stub.asked.count("/update_weights") == 2
+
+
+@pytest.mark.parametrize("step", ["/reset_prefix_cache", "/resume"])
+def test_a_server_that_fails_behind_the_weights_is_woken_all_the_same(
+    stub: Stub, new_engine: Callable[..., VLLMServerEngine], step: str
+) -> None:
+    engine = new_engine(stub.url)
+    stub.fails_once = step
+    with pytest.warns(UserWarning, match="waiting for it"):
+        engine.load_weights(weights(7))
+    assert stub.asked.count("/update_weights") == 1
+    assert stub.asked[-2:] == ["/reset_prefix_cache", "/resume"]
+    assert stub.asked.count(step) > 1
 
 
 def test_what_old_weights_wrote_is_asked_for_again(stub: Stub, new_engine: Callable[..., VLLMServerEngine]) -> None:
