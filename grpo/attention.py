@@ -69,7 +69,7 @@ def packed_attention(
             query, key, value = (next(part).unflatten(0, (num, width)).transpose(1, 2) for part in parts)
             key = torch.cat([keys_1HPD.expand(num, -1, -1, -1), key], dim=2)
             value = torch.cat([values_1HPD.expand(num, -1, -1, -1), value], dim=2)
-            out_nHCD = attend(query, key, value, attn_mask=_mask(block.prompt_length, width, query.device))
+            out_nHCD = attend(query, key, value, attn_mask=mask_of(block.prompt_length, width, query.device))
             pieces.append(out_nHCD.transpose(1, 2).flatten(0, 1))
     out_SHD = torch.cat(pieces)
     return (out_SHD if packed.kept_T is None else out_SHD[packed.kept_T.to(out_SHD.device)])[None], None
@@ -82,7 +82,7 @@ def _attending(x_1HTD: Tensor, packed: PackedRow) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _mask(prompt: int, width: int, device: torch.device) -> Tensor:
+def mask_of(prompt: int, width: int, device: torch.device) -> Tensor:
     """What each of C tokens sees of the prompt and the completion: [C, P + C]."""
     return torch.ones(width, prompt + width, dtype=torch.bool, device=device).tril(prompt)
 

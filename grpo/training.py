@@ -28,7 +28,7 @@ from markscheme.grpo.flops import update_flops
 from markscheme.grpo.head import check_head, trunk_states
 from markscheme.grpo.rollout import Decode, PromptIds, greedy_metrics
 from markscheme.grpo.update import Progress, update_policy
-from markscheme.machine import gemm_peak
+from markscheme.machine import gemm_peak, give_back_memory
 from markscheme.models import has_adapter, plain_weights
 from markscheme.optimizer import make_optimizer
 from markscheme.problems import Problem
@@ -112,11 +112,15 @@ def train_grpo(
                 run.renew_reference()
             with clock("rollout"):
                 flight = _Flight.drawn_by(draw, step)
+            give_back_memory()
         done = step + 1
         if async_depth and done < config.steps and config.iteration(done) == iteration:
             ahead.begin(draw, done)
+        else:
+            generator.release()
         with clock("update"):
             metrics = run.update(step, flight)
+        give_back_memory()
         with clock("rollout"):
             next_flight = ahead.end()
         with clock("update"):

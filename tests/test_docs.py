@@ -50,6 +50,20 @@ def test_speed_beside_trl_is_what_was_measured(name: str) -> None:
     assert row in GRPO, row
 
 
+def test_plans_beside_what_was_measured() -> None:
+    page, record = (DOCS / "planning.md").read_text(encoding="utf-8"), record_of("plan")
+    for name, case in record["cases"].items():
+        assert plan_row(name, case) in page, plan_row(name, case)
+    assert max(abs(case["off"][key]) for case in record["cases"].values() for key in ("gib", "step_s")) <= record["bar"]
+
+
+def plan_row(name: str, case: dict[str, Any]) -> str:
+    planned, measured = case["planned"], case["measured"]
+    cells = [f"{planned[key]:.3g}, {measured[key]:.3g}" for key in ("gib", "rollout_s", "update_s", "step_s")]
+    off = f"{case['off']['gib']:+.0%}, {case['off']['step_s']:+.0%}".replace("%", " %")
+    return f"| {name} | {' | '.join(cells)} | {off} |"
+
+
 def test_the_readme_says_how_fast() -> None:
     found = {name: workload["contenders"] for name, workload in record_of("grpo-speed")["workloads"].items()}
     even, skewed, whole = (

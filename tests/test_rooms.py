@@ -10,7 +10,7 @@ import pytest
 import markscheme
 
 ROOT = Path(markscheme.__file__).parent
-BESIDE_PEERS = {"contenders.py": "markscheme.grpo", "whole_steps.py": "markscheme.grpo"}
+BESIDE_PEERS = dict.fromkeys(("contenders.py", "plan.py", "whole_steps.py"), "markscheme.grpo")
 """Benchmarks that measure a room from inside import that one room."""
 ROOMS = ("verifiers", "reward_models", "grpo", "benchmarks")
 PLAIN = (

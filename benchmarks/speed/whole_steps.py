@@ -3,7 +3,7 @@
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from markscheme.benchmarks.speed.contenders import config_of, run_worker, trl_tr
 from markscheme.benchmarks.speed.workloads import Workload, evenness, problems_of, tokenizer_of
 from markscheme.compose import as_scorer
 from markscheme.generation import Completion, Request, Sampling
+from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.training import train_grpo
 from markscheme.run_log import RunLog
 from markscheme.torch_engine import TorchEngine
@@ -44,24 +45,31 @@ class _TimedEngine(TorchEngine):
 
 
 def _whole_ours(model: PreTrainedModel, workload: Workload, seed: int, steps: int) -> tuple[list[float], list[float]]:
-    tokenizer = tokenizer_of(workload)
-    engine = _TimedEngine(model, tokenizer)
-    engine.end_ids = frozenset()  # every completion is written to its end
+    engine = _TimedEngine(model, tokenizer_of(workload))
     ends: list[float] = []
-    problems = problems_of(workload, seed)
+    config = replace(config_of(workload), steps=steps, seed=seed, checkpoint_every=1_000)
+    train_ours(engine, workload, config, lambda done, metrics: ends.append(time.process_time()))
+    return ends, engine.cpu_s
+
+
+def train_ours(
+    engine: TorchEngine, workload: Workload, config: GRPOConfig, on_step: Callable[[int, Mapping[str, Any]], None]
+) -> None:
+    """Trains the engine's model; every completion is written to its end."""
+    engine.end_ids = frozenset()
+    problems = problems_of(workload, config.seed)
     ids = {one.id: tuple(map(int, one.question.split())) for one in problems}
     with tempfile.TemporaryDirectory() as folder:
         train_grpo(
-            model,
+            engine.model,
             engine,
             as_scorer(lambda sample: evenness(sample.completion), name="evenness"),
             problems,
             lambda problem: ids[problem.id],
-            replace(config_of(workload), steps=steps, seed=seed, checkpoint_every=1_000),
+            config,
             RunLog(Path(folder) / "run", {}),
-            on_step=lambda done, metrics: ends.append(time.process_time()),
+            on_step=on_step,
         )
-    return ends, engine.cpu_s
 
 
 def _whole_trl(model: PreTrainedModel, workload: Workload, seed: int, steps: int) -> tuple[list[float], list[float]]:

@@ -32,24 +32,25 @@ class Model:
     checkpointing: bool = False
     """Whether layers are run again in the backward pass instead of being kept."""
 
+    def config(self) -> Qwen2Config:
+        return Qwen2Config(
+            vocab_size=self.vocabulary,
+            hidden_size=self.width,
+            intermediate_size=self.inner,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            max_position_embeddings=self.context,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=0,
+            pad_token_id=0,
+        )
+
     def make(self) -> PreTrainedModel:
         """On the GPU, where there is one."""
         torch.manual_seed(0)
-        model = Qwen2ForCausalLM(
-            Qwen2Config(
-                vocab_size=self.vocabulary,
-                hidden_size=self.width,
-                intermediate_size=self.inner,
-                num_hidden_layers=self.layers,
-                num_attention_heads=self.heads,
-                num_key_value_heads=self.kv_heads,
-                max_position_embeddings=self.context,
-                tie_word_embeddings=True,
-                bos_token_id=None,
-                eos_token_id=0,
-                pad_token_id=0,
-            )
-        )
+        model = Qwen2ForCausalLM(self.config())
         torch.nn.Module.to(model, DEVICE, getattr(torch, self.dtype))  # the model's own `to` is untyped
         if self.checkpointing:
             checkpoint_gradients(model)

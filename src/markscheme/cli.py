@@ -29,6 +29,7 @@ COMMANDS = {
     "rft": "Fine-tune a model on its own correct completions.",
     "dpo": "Train a model to prefer its own correct completions to its incorrect ones.",
     "grpo": "Train a policy by GRPO on the verdicts of a verifier or the ratings of a reward model.",
+    "plan": "What a GRPO run needs: memory, and the seconds of a step.",
     "train-reward-model": "Train a reward model on preference pairs.",
     "evaluate-reward-model": "Measure a reward model on preference pairs.",
 }
@@ -133,7 +134,7 @@ def _settings_file(tokens: list[str]) -> tuple[Toml, ...]:
 def _preset(tokens: list[str]) -> tuple[Dict, ...]:
     """`--preset NAME`: options that come with the program, which a file and the command line overrule."""
     name = _value_of("--preset", tokens)
-    if name is None or tokens[0] != "grpo":
+    if name is None or tokens[0] not in ("grpo", "plan"):
         return ()
     from markscheme.grpo.config import PRESETS, preset_options  # which imports torch
 

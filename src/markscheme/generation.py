@@ -77,6 +77,11 @@ class Generator(Protocol):
         """Takes over new weights; nothing generated later comes from the old ones."""
         ...
 
+    def release(self) -> None:
+        """Gives memory to the trainer, as far as it shares a device with it; nothing is generated before the next
+        `load_weights`."""
+        ...
+
 
 def check_requests(requests: Sequence[Request], sampling: Sampling, room: int | None) -> None:
     """

@@ -1,6 +1,7 @@
 """What a figure was measured on, and what it could have been."""
 
 import contextlib
+import ctypes
 import datetime
 import math
 import os
@@ -35,6 +36,20 @@ def machine() -> str:
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} cores, {platform.system()} {platform.machine()}"
+
+
+def give_back_memory() -> None:
+    """Has glibc hand freed memory back to the system, which it does not do by itself where pieces are left between.
+
+    Without it, a training process on a CPU grows from step to step to several times what it uses.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        _glibc().malloc_trim(0)
+
+
+@lru_cache
+def _glibc() -> ctypes.CDLL:
+    return ctypes.CDLL("libc.so.6")
 
 
 @lru_cache

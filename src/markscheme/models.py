@@ -13,8 +13,10 @@ import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -46,21 +48,42 @@ def load_policy(
     """
     if dtype not in ("float32", "bfloat16", "float16"):
         raise InputError(f"no dtype {dtype!r}; there are float32, bfloat16, float16")
-    source = str(Path(__file__).parent / "policy") if name == EMBEDDED else name
-    if Path(source).is_dir() and not (Path(source) / "config.json").exists():
-        raise InputError(f"{source}: no config.json in this folder, so it holds no model")
-    try:
-        with no_progress_bars():
-            tokenizer = load_tokenizer(source, revision)
-            model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        kind = "the files in this folder are no model" if Path(source).is_dir() else "no folder here, nor a hub model"
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"cannot load the model {name!r}: {kind} ({reason})") from error
+    with _source(name) as source, no_progress_bars():
+        tokenizer = load_tokenizer(source, revision)
+        model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=getattr(torch, dtype))
     if len(tokenizer) < FEWEST_TOKENS:
         raise InputError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens only: a file of it must be missing")
     nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")  # the model's own `to` is untyped
     return model, tokenizer
+
+
+def load_config(name: str, revision: str | None = None) -> PretrainedConfig:
+    """The sizes of a policy, without its weights; else as `load_policy`.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    with _source(name) as source:
+        config: PretrainedConfig = AutoConfig.from_pretrained(source, revision=revision)
+    return config
+
+
+@contextmanager
+def _source(name: str) -> Iterator[str]:
+    """Where the files of a model are.
+
+    Raises:
+        InputError: if they are not there, or the block cannot read them.
+    """
+    source = str(Path(__file__).parent / "policy") if name == EMBEDDED else name
+    if Path(source).is_dir() and not (Path(source) / "config.json").exists():
+        raise InputError(f"{source}: no config.json in this folder, so it holds no model")
+    try:
+        yield source
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        kind = "the files in this folder are no model" if Path(source).is_dir() else "no folder here, nor a hub model"
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"cannot load the model {name!r}: {kind} ({reason})") from error
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:

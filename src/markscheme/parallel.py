@@ -36,7 +36,18 @@ def processes() -> Iterator[None]:
         yield
         dist.barrier()  # nobody leaves while others still have something to ask
     finally:
-        dist.destroy_process_group()
+        for leave in _leaving:
+            leave()
+        if dist.is_initialized():  # vLLM leaves it too
+            dist.destroy_process_group()
+
+
+_leaving: list[Callable[[], object]] = []
+
+
+def before_leaving(function: Callable[[], object]) -> None:
+    """Has `processes` call this while the others can still be reached."""
+    _leaving.append(function)
 
 
 def rank() -> int:

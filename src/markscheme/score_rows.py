@@ -136,7 +136,7 @@ def score_lines(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: s
         places.append(f"{name}:{number}")
         try:
             rows.append(json_object(line, Path(name), number))
-            samples.append(_sample(rows[-1], places[-1]))
+            samples.append(sample_of(rows[-1], places[-1]))
         except InputError as error:
             raise InputError(_with_way_out(str(error))) from error
     try:
@@ -145,7 +145,7 @@ def score_lines(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: s
         _name_the_gold(samples, places, scorer)
         raise
     scored = [{**row, "score": score.to_dict()} for row, score in zip(rows, scores, strict=True)]
-    return "".join(f"{json.dumps(row)}\n" for row in scored).encode(), _tally(scores, places)
+    return "".join(f"{json.dumps(row)}\n" for row in scored).encode(), tally_of(scores, places)
 
 
 def numbered_rows(lines: Sequence[bytes], first_line: int) -> list[tuple[int, bytes]]:
@@ -153,7 +153,12 @@ def numbered_rows(lines: Sequence[bytes], first_line: int) -> list[tuple[int, by
     return [(number, line) for number, line in enumerate(lines, first_line) if line.strip()]
 
 
-def _sample(row: Mapping[str, Any], place: str) -> Sample:
+def sample_of(row: Mapping[str, Any], place: str) -> Sample:
+    """What a row asks to be judged; `place` is where it stands, and its id if it has none.
+
+    Raises:
+        InputError: naming the place of a row that lacks a column.
+    """
     return Sample(
         prompt=next((column(row, name, place) for name in PROMPT_COLUMNS if name in row), ""),
         completion=column(row, "completion", place),
@@ -182,7 +187,8 @@ def _with_way_out(message: str) -> str:
     return f"{message}; correct this line or take it out"
 
 
-def _tally(scores: Sequence[Score], places: Sequence[str]) -> Tally:
+def tally_of(scores: Sequence[Score], places: Sequence[str]) -> Tally:
+    """What came of rows at these places."""
     failed = (
         f"{place}: {failure_of(score)}"
         for score, place in zip(scores, places, strict=True)

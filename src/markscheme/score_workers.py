@@ -240,7 +240,7 @@ def _serve(descriptor: int) -> None:
 def _answer(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: str) -> bytes:
     head: dict[str, Any]
     try:
-        text, tally = score_lines(lines, first_line, _RowByRow(scorer), name)
+        text, tally = score_lines(lines, first_line, RowByRow(scorer), name)
         head = {"tally": asdict(tally)}
     except (InputError, GoldError) as error:
         text, head = b"", {"error": type(error).__name__, "message": str(error)}
@@ -248,7 +248,7 @@ def _answer(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: str) 
 
 
 @dataclass(frozen=True, slots=True)
-class _RowByRow:
+class RowByRow:
     """A scorer whose error costs no row but the one it belongs to."""
 
     scorer: Scorer

@@ -6,6 +6,7 @@ batch; every completion has a random stream of its own, so that it does not depe
 Shapes: P prompts, B rows (completions still being written), T room in the cache, V vocabulary.
 """
 
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -51,6 +52,9 @@ class TorchEngine:
             for name, tensor in named_tensors:
                 if own[name].data_ptr() != tensor.data_ptr():
                     own[name].copy_(tensor)
+
+    def release(self) -> None:
+        """Nothing is left to give: between two calls it holds the weights only, which the trainer uses too."""
 
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
         """Yields (request index, seed index, completion) as each completion finishes.
@@ -255,7 +259,7 @@ class _RowLayer(CacheLayerMixin):
 
     def __init__(self, cache: _RowCache) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.cache = cache
+        self.cache: _RowCache = weakref.proxy(cache)  # a cycle would keep all keys and values until it is found
         self.states: tuple[Tensor, ...] = ()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:

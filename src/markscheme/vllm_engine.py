@@ -6,12 +6,16 @@ It holds a copy of the policy's weights of its own, as vLLM lays them out: `load
 import itertools
 import os
 import tempfile
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from markscheme import parallel
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
 from markscheme.models import plain_weights
@@ -39,7 +43,8 @@ class VLLMEngine:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         try:
-            from vllm import LLM
+            with _its_own_warnings():
+                from vllm import LLM
         except ModuleNotFoundError as error:
             raise InputError(f"this engine needs vLLM ({error}): see docs/rollouts.md on how to install it") from error
         self.tokenizer = tokenizer
@@ -59,28 +64,49 @@ class VLLMEngine:
                 "enable_chunked_prefill": False,  # vLLM 0.32 cannot rewind a seed on a CPU, as half a prompt asks for
             }
         else:
-            chosen["gpu_memory_utilization"] = 0.4
+            chosen |= {"gpu_memory_utilization": 0.4, "enable_sleep_mode": True}
+        if parallel.count() > 1:  # one for each process, on its own device, in the group that there is
+            chosen["distributed_executor_backend"] = "external_launcher"
         with tempfile.TemporaryDirectory() as folder:
             policy.config.save_pretrained(folder)
             if policy.generation_config is not None:
                 policy.generation_config.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-            self.llm = LLM(folder, **chosen | arguments)
+            with _its_own_warnings():
+                self.llm = LLM(folder, **chosen | arguments)
+        if parallel.count() > 1:
+            parallel.before_leaving(self.llm.llm_engine.engine_core.shutdown)
+        self._can_sleep, self._sleeps = bool((chosen | arguments).get("enable_sleep_mode")), False
         self.room = self.llm.model_config.max_model_len
         self.load_weights(plain_weights(policy))
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Takes over new weights, and forgets all keys and values that the old ones made."""
+        if self._sleeps:  # its cache has room only when the trainer's activations have gone back to the device
+            torch.cuda.empty_cache()
+            self.llm.wake_up(["weights"])
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named_tensors)})
         self.llm.collective_rpc(_pack_heads_again)
+        if self._sleeps:
+            self.llm.wake_up(["kv_cache"])
+            self._sleeps = False
         self.llm.reset_prefix_cache()
+
+    def release(self) -> None:
+        """On a GPU vLLM lets go of its weights and its cache, and sleeps until the next `load_weights`."""
+        if self._can_sleep and not self._sleeps:
+            self.llm.sleep(level=2)
+            self._sleeps = True
 
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
         """Yields (request index, seed index, completion) as each completion finishes; closed early, it drops the rest.
 
         Raises:
             InputError: if a prompt is empty, or leaves no room for `max_completion_tokens` in the model's context.
+            RuntimeError: after `release`, as long as there are no weights.
         """
+        if self._sleeps:
+            raise RuntimeError("this engine was released: load_weights comes before it generates again")
         check_requests(requests, sampling, self.room)
         engine, call = self.llm.llm_engine, next(self._calls)
         writing: dict[str, tuple[int, int]] = {}
@@ -128,6 +154,15 @@ def sampling_parameters(sampling: Sampling, seed: int, end_ids: Collection[int])
         "stop_token_ids": sorted(end_ids),
         "detokenize": bool(sampling.stop),
     }
+
+
+@contextmanager
+def _its_own_warnings() -> Iterator[None]:
+    """What vLLM uses is no longer wanted by torch, which its users can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _pack_heads_again(worker: Any) -> None:

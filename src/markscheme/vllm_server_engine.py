@@ -109,6 +109,9 @@ class VLLMServerEngine:
         server.post("/reset_prefix_cache")  # these two also where it holds them: it may have gone away in between
         server.post("/resume")
 
+    def release(self) -> None:
+        """Nothing: servers have devices of their own."""
+
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
         """Yields (request index, seed index, completion) as each completion finishes; closed early, it drops the rest.
 

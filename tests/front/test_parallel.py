@@ -149,6 +149,17 @@ def test_a_run_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     assert load_policy(str(tmp_path / "two" / "policy"))[0].num_parameters() > 0
 
 
+@pytest.mark.vllm
+def test_each_process_has_a_vllm_of_its_own(tmp_path: Path) -> None:
+    """One for each, with the weights that none of them has whole; the rollouts are those of one process."""
+    pytest.importorskip("vllm", reason="needs vLLM (make test-vllm)")
+    ended = torchrun(2, "-m", "markscheme", *options(tmp_path / "two"), "--engine", "vllm")
+    assert "Traceback" not in ended.stderr
+    assert run_here([*options(tmp_path / "one"), "--engine", "vllm"]) == 0
+    assert_like(metrics_of(tmp_path / "two"), metrics_of(tmp_path / "one"))
+    assert all(line.get("sampler_mismatch", 0) < 1e-4 for line in metrics_of(tmp_path / "two"))
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_checkpoint_of_two_processes_goes_on_in_any_number(tmp_path: Path, count: int) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"

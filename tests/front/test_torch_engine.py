@@ -1,3 +1,7 @@
+import gc
+import weakref
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch import tensor
@@ -5,7 +9,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel, P
 
 from markscheme.files import InputError
 from markscheme.generation import FinishReason, Request, Sampling, generate
-from markscheme.torch_engine import TorchEngine, draw, nucleus
+from markscheme.torch_engine import TorchEngine, _RowCache, draw, nucleus
 
 PROMPTS = ("Mia has 3 eggs.", "How many?", "There are 12 boxes in the room, and 7 of them are red.")
 SAMPLING = Sampling(max_completion_tokens=12)
@@ -165,3 +169,25 @@ def test_nucleus_keeps_the_fewest_that_reach_top_p() -> None:
 def test_senseless_sampling_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_keys_and_values_are_gone_when_the_last_completion_is_there(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Without the collector of cycles, which comes when it likes."""
+    made: list[weakref.ref[_RowCache]] = []
+    plain = _RowCache.__init__
+
+    def noting(self: _RowCache, num_layers: int) -> None:
+        plain(self, num_layers)
+        made.append(weakref.ref(self))
+
+    gc.disable()
+    try:
+        with patch.object(_RowCache, "__init__", noting):
+            request = Request(prompt_ids=(1, 2, 3), seeds=(0, 1))
+            generate(TorchEngine(tiny_model, tokenizer), [request], Sampling(max_completion_tokens=4))
+        assert len(made) == 1
+        assert made[0]() is None
+    finally:
+        gc.enable()

@@ -262,6 +262,9 @@ class Corrupted:
     def stream(self, requests: list[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
         return self.engine.stream(requests, sampling)
 
+    def release(self) -> None:
+        self.engine.release()
+
 
 def test_a_tensor_that_arrives_wrong_is_noticed(
     engine: VLLMEngine, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path

@@ -378,8 +378,6 @@ def test_a_server_that_is_killed_in_the_middle_of_a_run_costs_time_only(
     real_server: RealServer, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     policy = copy.deepcopy(model)
-    problems = [Problem(id=f"p{k}", question=f"What is {k}?", gold="1", source="test", split="train") for k in range(4)]
-    log = RunLog(tmp_path / "run", {})
 
     def kill_once(done: int, metrics: Any) -> None:
         if done == 1:
@@ -387,24 +385,62 @@ def test_a_server_that_is_killed_in_the_middle_of_a_run_costs_time_only(
             threading.Timer(1.0, real_server.start).start()
 
     with pytest.warns(UserWarning, match="does not answer .*: waiting for it"):
-        train_grpo(
-            policy,
-            VLLMServerEngine([real_server.url], policy, tokenizer, tmp_path),
-            as_scorer(lambda sample: float(len(sample.completion))),
-            problems,
-            lambda problem: tuple(tokenizer.encode(problem.question)),
-            GRPOConfig(
-                steps=3,
-                prompts_per_step=2,
-                group_size=4,
-                learning_rate=1e-2,
-                warmup_steps=1,
-                max_completion_tokens=8,
-            ),
-            log,
-            on_step=kill_once,
-        )
-    lines = log.read()
+        lines = train(policy, VLLMServerEngine([real_server.url], policy, tokenizer, tmp_path), tmp_path, kill_once)
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert all(line["sampler_mismatch"] < 1e-4 for line in lines)
     assert all(line["grad_norm"] > 0 for line in lines)
+
+
+@pytest.mark.vllm
+def test_a_server_that_stays_away_ends_the_run_which_goes_on_when_it_is_back(
+    real_server: RealServer, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """To the same bits as a run that nobody disturbed."""
+
+    def start(
+        folder: Path, patience_s: float = 600, on_step: Any = lambda *_: None
+    ) -> tuple[Any, list[dict[str, Any]]]:
+        policy = copy.deepcopy(model)
+        engine = VLLMServerEngine([real_server.url], policy, tokenizer, tmp_path, patience_s)
+        return policy, train(policy, engine, folder, on_step)
+
+    def kill(done: int, metrics: Any) -> None:
+        if done == 2:
+            real_server.kill()
+
+    VLLMServerEngine([real_server.url], model, tokenizer, tmp_path)  # waits until it is there
+    with pytest.warns(UserWarning, match="waiting for it"), pytest.raises(ServerGoneError) as end:
+        start(tmp_path / "broken", patience_s=1.0, on_step=kill)
+    assert "start it again, and give the same command" in str(end.value)
+    assert "\n" not in str(end.value)
+    real_server.start()
+    resumed, lines = start(tmp_path / "broken")
+    whole, expected = start(tmp_path / "whole")
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert [line["reward"] for line in lines] == [line["reward"] for line in expected]
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def train(policy: PreTrainedModel, engine: VLLMServerEngine, folder: Path, on_step: Any) -> list[dict[str, Any]]:
+    """Three steps of a reward for length."""
+    problems = [Problem(id=f"p{k}", question=f"What is {k}?", gold="1", source="test", split="train") for k in range(4)]
+    log = RunLog(folder / "run", {})
+    train_grpo(
+        policy,
+        engine,
+        as_scorer(lambda sample: float(len(sample.completion))),
+        problems,
+        lambda problem: tuple(engine.tokenizer.encode(problem.question)),
+        GRPOConfig(
+            steps=3,
+            prompts_per_step=2,
+            group_size=4,
+            learning_rate=1e-2,
+            warmup_steps=1,
+            max_completion_tokens=8,
+            checkpoint_every=1,
+        ),
+        log,
+        on_step=on_step,
+    )
+    return log.read()

@@ -42,13 +42,19 @@ class Elsewhere:
         self.engine = TorchEngine(copy.deepcopy(model), tokenizer)
         self.loads = 0
         self.wrote_with: list[int] = []
+        self.calls: list[str] = []
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]]) -> None:
         self.engine.load_weights(named_tensors)
         self.loads += 1
+        self.calls.append("load")
+
+    def release(self) -> None:
+        self.calls.append("release")
 
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
         loads = self.loads
+        self.calls.append("write")
         yield from self.engine.stream(requests, sampling)
         assert self.loads == loads, "weights changed while it wrote"
         self.wrote_with.append(loads)
@@ -90,6 +96,18 @@ def test_each_batch_is_one_step_behind_and_from_one_policy(
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert lines[0]["sampler_mismatch"] < 1e-5 < lines[1]["sampler_mismatch"]
     assert all(line["grad_norm"] > 0 for line in lines)
+
+
+def test_the_generator_gives_its_memory_for_the_update_unless_it_writes_meanwhile(
+    policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    other, two = copy.deepcopy(policy), dataclasses.replace(CONFIG, steps=2)
+    engine = Elsewhere(policy, tokenizer)
+    train(policy, engine, tokenizer, tmp_path / "alternating", two, async_depth=0)
+    assert engine.calls == ["load", "write", "release", "load", "write", "release", "load"]
+    engine = Elsewhere(other, tokenizer)
+    train(other, engine, tokenizer, tmp_path / "ahead", two)
+    assert engine.calls == ["load", "write", "write", "load", "release", "load"], "the last step has none after it"
 
 
 def test_a_new_iteration_waits_for_its_policy(

@@ -26,3 +26,5 @@ def test_necessary_work_of_a_small_case() -> None:
         assert update_flops(model, [(3, [2, 2])], with_reference=False) == 3 * 2_144
         assert update_flops(model, [(3, [2, 2])], with_reference=True) == 4 * 2_144
         assert update_flops(model, [(3, [2, 2])] * 2, with_reference=False) == 6 * 2_144
+        model.requires_grad_(False)
+        assert update_flops(model, [(3, [2, 2])], with_reference=False) == 2 * 1_600 + 3 * 224 + 2 * 320

@@ -143,7 +143,7 @@ def test_a_model_of_another_make_that_sees_a_window_only_gets_padded_rows() -> N
 
 def test_a_model_whose_hidden_states_would_differ_gets_padded_rows(tiny_model: PreTrainedModel) -> None:
     with (
-        patch("markscheme.grpo.attention._mask", lambda prompt, width, device: torch.ones(width, prompt + width) > 0),
+        patch("markscheme.grpo.attention.mask_of", lambda prompt, width, device: torch.ones(width, prompt + width) > 0),
         pytest.warns(UserWarning, match=r"Qwen2ForCausalLM cannot take packed rows \(hidden states differ by"),
     ):
         assert packing_for(tiny_model) is pack

@@ -74,6 +74,7 @@ def sample(
     with progress_bar(console, "problems", len(problems)) as bar:
         generator = engine.start(policy, tokenizer, tokens, out / "for-servers")
         groups = judged_groups(generator, reward, problems, prompt_ids, settings, log, bar.update)
+        generator.release()
     counts = counts_of(groups)
     say(
         f"{counts['completions']} completions of the initial policy: {counts['correct']} correct, "

@@ -84,7 +84,7 @@ def score(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains about what it cannot print any more
         return READER_GONE
-    _say(talk, f"{tally.rows} rows by {judge.name} {judge.version}: {_summary(tally)}")
+    _say(talk, f"{tally.rows} rows by {judge.name} {judge.version}: {summary(tally)}")
     seconds = time.monotonic() - started
     _say(talk, f"time: {seconds:.1f} s, {(tally.rows - old_rows) / seconds:,.0f} rows/s")
     if tally.failure:
@@ -142,7 +142,8 @@ def _score_rows(file: Path, judge: Scorer, processes: int, output: Output, talk:
             bar.update(100, f"{output.progress.tally.rows} rows")
 
 
-def _summary(tally: Tally) -> str:
+def summary(tally: Tally) -> str:
+    """The outcomes and the mean value."""
     counted = ", ".join(f"{outcome} {tally.outcomes[outcome]}" for outcome in Outcome if outcome in tally.outcomes)
     scored = tally.rows - tally.unscored
     if not scored:

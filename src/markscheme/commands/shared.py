@@ -95,9 +95,9 @@ class EngineOptions:
         return self.engine.split(",")
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["torch", "vllm", "vllm servers"]:
         """What a run's record says: where servers are may change."""
-        return self.engine if self.engine in ("torch", "vllm") else "vllm servers"
+        return "torch" if self.engine == "torch" else "vllm" if self.engine == "vllm" else "vllm servers"
 
     def start(self, policy: Any, tokenizer: Any, tokens: int, folder: Path) -> Generator:
         """An engine that holds the policy's weights.
@@ -123,8 +123,6 @@ class EngineOptions:
             alone.load_weights(plain_weights(policy))
             return alone
         if self.engine == "vllm":
-            if parallel.count() > 1:
-                raise InputError("several processes sample with --engine torch, or with vLLM servers")
             from markscheme.vllm_engine import VLLMEngine
 
             on_gpu = {"gpu_memory_utilization": self.gpu_share} if policy.device.type == "cuda" else {}
