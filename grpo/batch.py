@@ -20,7 +20,6 @@ from markscheme.grpo.advantage import (
 )
 from markscheme.grpo.baselines.ppo import Critic
 from markscheme.grpo.config import GRPOConfig
-from markscheme.grpo.pack import TokenSequence
 from markscheme.grpo.rollout import (
     UNSCORED_LIMIT,
     Decode,
@@ -33,6 +32,7 @@ from markscheme.grpo.rollout import (
     step_rewards,
     stop_if_unscored,
 )
+from markscheme.packing.sequences import TokenSequence
 from markscheme.problems import Problem
 from markscheme.schedule import batch_indices
 from markscheme.scoring import Outcome, Scorer

@@ -18,11 +18,12 @@ from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
 
 from markscheme.generation import Sampling
-from markscheme.grpo import attention
 from markscheme.grpo.flops import head_size
-from markscheme.grpo.head import chunk_rows, completion_head, hidden_states
-from markscheme.grpo.layout import Block, PackedRow
+from markscheme.grpo.head import chunk_rows, completion_head
 from markscheme.optimizer import MasterAdamW, OptimizerConfig, make_optimizer
+from markscheme.packing import attention
+from markscheme.packing.layout import Block, PackedRow
+from markscheme.packing.trunk import hidden_states
 from markscheme.torch_engine import CACHE_BLOCK, draw
 
 MakeModel = Callable[[int], PreTrainedModel]

@@ -14,13 +14,14 @@ from transformers import PreTrainedModel
 
 from markscheme.devices import Device
 from markscheme.generation import Request, Sampling
-from markscheme.grpo.attention import attend_packed, attention_on
 from markscheme.grpo.flops import update_flops
 from markscheme.grpo.footprint import Footprint, MakeModel
-from markscheme.grpo.head import completion_head, hidden_states, score, score_and_backward
-from markscheme.grpo.layout import PackedRow
+from markscheme.grpo.head import completion_head, score, score_and_backward
 from markscheme.grpo.workload import Workload, rows_in_batch
 from markscheme.optimizer import make_optimizer, take_step
+from markscheme.packing.attention import attend_packed, attention_on
+from markscheme.packing.layout import PackedRow
+from markscheme.packing.trunk import hidden_states
 from markscheme.torch_engine import TorchEngine
 
 Engine = Literal["torch", "vllm", "vllm servers"]

@@ -20,17 +20,18 @@ from transformers import PreTrainedModel
 from markscheme import parallel
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.generation import Generator
-from markscheme.grpo.attention import Packing, packing_for
 from markscheme.grpo.baselines.ppo import Critic
 from markscheme.grpo.batch import Batch, Draw, batch_metrics, joined, records, update_critic
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.flops import update_flops
-from markscheme.grpo.head import check_head, trunk_states
+from markscheme.grpo.head import check_head
 from markscheme.grpo.rollout import Decode, PromptIds, greedy_metrics
 from markscheme.grpo.update import Progress, update_policy
 from markscheme.machine import gemm_peak, give_back_memory
 from markscheme.models import has_adapter, plain_weights
 from markscheme.optimizer import make_optimizer
+from markscheme.packing.attention import Packing, packing_for
+from markscheme.packing.trunk import trunk_states
 from markscheme.problems import Problem
 from markscheme.prompting import check_room
 from markscheme.run_log import RunLog

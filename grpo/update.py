@@ -16,15 +16,16 @@ from transformers import PreTrainedModel
 
 from markscheme import parallel
 from markscheme.generation import FinishReason, seed_of
-from markscheme.grpo.attention import Packing
 from markscheme.grpo.config import GRPOConfig
-from markscheme.grpo.head import completion_head, hidden_states, score, score_and_backward
-from markscheme.grpo.layout import PackedRow
+from markscheme.grpo.head import completion_head, score, score_and_backward
 from markscheme.grpo.objective import Objective, Tokens, divergence, mean_by_completion, token_losses, weights_of
-from markscheme.grpo.pack import MicroBatch, TokenSequence
 from markscheme.grpo.rollout import Rollout
 from markscheme.models import adapter_off
 from markscheme.optimizer import take_step
+from markscheme.packing.attention import Packing
+from markscheme.packing.layout import PackedRow
+from markscheme.packing.sequences import MicroBatch, TokenSequence
+from markscheme.packing.trunk import hidden_states
 from markscheme.run_log import StoppedError
 
 ENTROPY_EVERY = 10

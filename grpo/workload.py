@@ -8,8 +8,8 @@ from statistics import NormalDist, fmean
 
 from markscheme.files import InputError
 from markscheme.grpo.config import GRPOConfig
-from markscheme.grpo.layout import PackedRow, pack_rows
-from markscheme.grpo.pack import TokenSequence
+from markscheme.packing.layout import PackedRow, pack_rows
+from markscheme.packing.sequences import TokenSequence
 from markscheme.torch_engine import KEEP_SHARE
 
 SPREAD = 0.8

@@ -32,16 +32,17 @@ from markscheme.benchmarks.speed.workloads import (
     tokenizer_of,
 )
 from markscheme.generation import Completion, FinishReason
-from markscheme.grpo.attention import Packing, packing_for
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.flops import update_flops
-from markscheme.grpo.head import completion_head, hidden_states, score
+from markscheme.grpo.head import completion_head, score
 from markscheme.grpo.objective import Objective
-from markscheme.grpo.pack import TokenSequence
 from markscheme.grpo.rollout import Rollout
 from markscheme.grpo.update import update_policy
 from markscheme.machine import gemm_peak
 from markscheme.optimizer import make_optimizer, take_step
+from markscheme.packing.attention import Packing, packing_for
+from markscheme.packing.sequences import TokenSequence
+from markscheme.packing.trunk import hidden_states
 from markscheme.problems import Problem
 from markscheme.scoring import Outcome, Score
 

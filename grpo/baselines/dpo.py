@@ -12,14 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from markscheme.grpo.attention import Packing, packing_for
 from markscheme.grpo.baselines.pairs import TokenPair, pair_rows
 from markscheme.grpo.baselines.samples import SampledConfig
 from markscheme.grpo.baselines.sft import OnStep, train_on_batches
-from markscheme.grpo.head import check_head, completion_head, hidden_states, score, score_and_backward
-from markscheme.grpo.layout import PackedRow
-from markscheme.grpo.pack import MicroBatch
+from markscheme.grpo.head import check_head, completion_head, score, score_and_backward
 from markscheme.optimizer import check_settings
+from markscheme.packing.attention import Packing, packing_for
+from markscheme.packing.layout import PackedRow
+from markscheme.packing.sequences import MicroBatch
+from markscheme.packing.trunk import hidden_states
 from markscheme.run_log import RunLog
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from markscheme.files import InputError
 from markscheme.generation import seed_of
-from markscheme.grpo.attention import Packing
 from markscheme.grpo.baselines.samples import Judged
-from markscheme.grpo.layout import PackedRow, pack_rows
-from markscheme.grpo.pack import MicroBatch, TokenSequence
+from markscheme.packing.attention import Packing
+from markscheme.packing.layout import PackedRow, pack_rows
+from markscheme.packing.sequences import MicroBatch, TokenSequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from markscheme.grpo.attention import packing_for
-from markscheme.grpo.head import hidden_states
-from markscheme.grpo.layout import PackedRow
-from markscheme.grpo.pack import MicroBatch, TokenSequence
 from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
+from markscheme.packing.attention import packing_for
+from markscheme.packing.layout import PackedRow
+from markscheme.packing.sequences import MicroBatch, TokenSequence
+from markscheme.packing.trunk import hidden_states
 
 Values = Sequence[Sequence[float]]
 """Of completions, of tokens."""

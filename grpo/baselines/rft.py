@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from markscheme.files import InputError
 from markscheme.grpo.baselines.samples import Judged, counts_of
-from markscheme.grpo.pack import TokenSequence
+from markscheme.packing.sequences import TokenSequence
 
 
 def rft_examples(groups_PG: Sequence[Sequence[Judged]]) -> list[TokenSequence]:

@@ -11,9 +11,9 @@ from typing import Any
 from markscheme.files import InputError, drop_torn_line, write_json
 from markscheme.generation import FinishReason, Generator, Sampling
 from markscheme.grpo.baselines.sft import SFTConfig
-from markscheme.grpo.pack import TokenSequence
 from markscheme.grpo.rollout import UNSCORED_LIMIT, PromptIds, Rollout, rollout_seeds, sample_groups, stop_if_unscored
 from markscheme.optimizer import check_settings
+from markscheme.packing.sequences import TokenSequence
 from markscheme.problems import Problem
 from markscheme.run_log import RunLog
 from markscheme.scoring import Score, Scorer

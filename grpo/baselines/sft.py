@@ -14,10 +14,11 @@ from transformers import PreTrainedModel
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.generation import seed_of
-from markscheme.grpo.attention import packing_for
-from markscheme.grpo.head import check_head, completion_head, hidden_states, score_and_backward
-from markscheme.grpo.pack import TokenSequence
+from markscheme.grpo.head import check_head, completion_head, score_and_backward
 from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
+from markscheme.packing.attention import packing_for
+from markscheme.packing.sequences import TokenSequence
+from markscheme.packing.trunk import hidden_states
 from markscheme.run_log import RunLog
 from markscheme.schedule import batch_indices
 

@@ -38,9 +38,9 @@ GRADIENTS = """
 import copy, sys, torch
 from markscheme import parallel
 from markscheme.generation import Completion, FinishReason
-from markscheme.grpo.attention import packing_for
+from markscheme.packing.attention import packing_for
 from markscheme.grpo.config import GRPOConfig
-from markscheme.grpo.head import trunk_states
+from markscheme.packing.trunk import trunk_states
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.rollout import Rollout
 from markscheme.grpo.update import _Batch, trained_of

@@ -8,12 +8,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from markscheme.grpo.attention import packing_for
 from markscheme.grpo.config import GRPOConfig
-from markscheme.grpo.head import check_head, completion_head, hidden_states, score_and_backward
-from markscheme.grpo.layout import PackedRow, pack_rows
-from markscheme.grpo.pack import TokenSequence
+from markscheme.grpo.head import check_head, completion_head, score_and_backward
 from markscheme.optimizer import MasterAdamW, make_optimizer, take_step
+from markscheme.packing.attention import packing_for
+from markscheme.packing.layout import PackedRow, pack_rows
+from markscheme.packing.sequences import TokenSequence
+from markscheme.packing.trunk import hidden_states
 
 SEQUENCES = [
     TokenSequence(prompt_ids=tuple(range(5 + k, 12 + k)), completion_ids=tuple(range(20 + k, 30 + 3 * k)))

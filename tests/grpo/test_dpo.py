@@ -18,12 +18,12 @@ from torch import Tensor, tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.files import InputError
-from markscheme.grpo.attention import Packing, attend_packed
 from markscheme.grpo.baselines.dpo import DPOConfig, dpo_coefficients, dpo_margins, pair_logprobs, train_dpo
 from markscheme.grpo.baselines.pairs import TokenPair, pair_rows, preference_pairs
 from markscheme.grpo.baselines.samples import Judged
-from markscheme.grpo.layout import PackedRow, pack_rows
-from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.packing.attention import Packing, attend_packed
+from markscheme.packing.layout import PackedRow, pack_rows
+from markscheme.packing.sequences import TokenSequence, pack
 from markscheme.policy.make import make_model
 from markscheme.run_log import RunLog
 

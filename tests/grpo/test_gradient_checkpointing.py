@@ -5,11 +5,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.generation import Request, Sampling
-from markscheme.grpo.attention import packing_for
-from markscheme.grpo.head import completion_head, hidden_states, score_and_backward
-from markscheme.grpo.layout import PackedRow
-from markscheme.grpo.pack import MicroBatch, TokenSequence, pack
+from markscheme.grpo.head import completion_head, score_and_backward
 from markscheme.models import add_lora, checkpoint_gradients
+from markscheme.packing.attention import packing_for
+from markscheme.packing.layout import PackedRow
+from markscheme.packing.sequences import MicroBatch, TokenSequence, pack
+from markscheme.packing.trunk import hidden_states
 from markscheme.torch_engine import TorchEngine
 
 SEQUENCES = [

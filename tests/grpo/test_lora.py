@@ -11,19 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.generation import Request, Sampling
-from markscheme.grpo.attention import Packing, packing_for
 from markscheme.grpo.config import GRPOConfig
-from markscheme.grpo.head import (
-    check_head,
-    completion_head,
-    hidden_states,
-    score,
-    score_and_backward,
-)
-from markscheme.grpo.layout import PackedRow, pack_rows
-from markscheme.grpo.pack import MicroBatch, TokenSequence, pack
+from markscheme.grpo.head import check_head, completion_head, score, score_and_backward
 from markscheme.models import adapter_off, add_lora, fingerprint, load_policy, save_policy
 from markscheme.optimizer import make_optimizer, take_step
+from markscheme.packing.attention import Packing, packing_for
+from markscheme.packing.layout import PackedRow, pack_rows
+from markscheme.packing.sequences import MicroBatch, TokenSequence, pack
+from markscheme.packing.trunk import hidden_states
 from markscheme.policy.make import make_model
 from markscheme.torch_engine import TorchEngine
 

@@ -14,14 +14,15 @@ from markscheme.devices import GIB, SHEETS, Device
 from markscheme.files import InputError
 from markscheme.generation import Request, Sampling
 from markscheme.grpo import pace
-from markscheme.grpo.attention import attend_packed
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.footprint import _Held, cached_tokens, footprint
-from markscheme.grpo.head import completion_head, hidden_states, score_and_backward
+from markscheme.grpo.head import completion_head, score_and_backward
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.plan import Setup, make_plan
 from markscheme.grpo.workload import Workload, rows_in_batch
 from markscheme.optimizer import make_optimizer
+from markscheme.packing.attention import attend_packed
+from markscheme.packing.trunk import hidden_states
 from markscheme.torch_engine import TorchEngine
 
 CONFIG = GRPOConfig(prompts_per_step=4, group_size=4, max_completion_tokens=40, token_budget=300)

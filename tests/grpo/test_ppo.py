@@ -9,10 +9,10 @@ from torch import Tensor, tensor
 from transformers import PreTrainedModel
 
 from markscheme.grpo.advantage import generalised_advantages
-from markscheme.grpo.attention import packing_for
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig, value_losses
-from markscheme.grpo.layout import pack_rows
-from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.packing.attention import packing_for
+from markscheme.packing.layout import pack_rows
+from markscheme.packing.sequences import TokenSequence, pack
 
 SEQUENCES = [
     TokenSequence(prompt_ids=(5, 6, 7)[: 1 + i % 3], completion_ids=tuple(10 + 3 * i + j for j in range(1 + i % 4)))

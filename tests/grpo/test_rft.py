@@ -15,15 +15,15 @@ from markscheme.compose import as_scorer
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling
 from markscheme.grpo.advantage import outcome_advantages
-from markscheme.grpo.attention import attend_packed
 from markscheme.grpo.baselines.rft import rft_examples
 from markscheme.grpo.baselines.samples import Judged, SampledConfig, is_correct, judged_groups
 from markscheme.grpo.baselines.sft import train_sft
 from markscheme.grpo.config import PRESETS
-from markscheme.grpo.layout import pack_rows
-from markscheme.grpo.pack import TokenSequence
 from markscheme.grpo.rollout import Rollout, UnscoredError, rollout_seeds
 from markscheme.grpo.update import update_policy
+from markscheme.packing.attention import attend_packed
+from markscheme.packing.layout import pack_rows
+from markscheme.packing.sequences import TokenSequence
 from markscheme.policy.make import make_model
 from markscheme.problems import Problem
 from markscheme.run_log import RunLog

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.grpo.attention import Packing, attend_packed
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
-from markscheme.grpo.layout import pack_rows
-from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.packing.attention import Packing, attend_packed
+from markscheme.packing.layout import pack_rows
+from markscheme.packing.sequences import TokenSequence, pack
 from markscheme.policy.make import make_model
 from markscheme.run_log import RunLog
 from markscheme.schedule import batch_indices

@@ -21,17 +21,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from markscheme.compose import WeightedSum, as_scorer
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling
 from markscheme.grpo.advantage import Estimator, outcome_advantages
-from markscheme.grpo.attention import attend_packed
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig
 from markscheme.grpo.batch import Draw, by_critic, update_critic
 from markscheme.grpo.config import PRESETS, GRPOConfig
-from markscheme.grpo.layout import pack_rows
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics, step_rewards
 from markscheme.grpo.training import train_grpo
 from markscheme.grpo.update import MismatchError, _Batch, trained_of, update_policy
 from markscheme.models import add_lora
 from markscheme.optimizer import take_step
+from markscheme.packing.attention import attend_packed
+from markscheme.packing.layout import pack_rows
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
 from markscheme.run_log import RunLog

@@ -11,8 +11,8 @@ from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.head import check_head
-from markscheme.grpo.pack import TokenSequence
 from markscheme.models import fingerprint, load_policy, save_policy
+from markscheme.packing.sequences import TokenSequence
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.prompting import PromptFormat, room_of

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from markscheme.grpo.layout import PackedRow
+from markscheme.packing.layout import PackedRow
 
 
 @cache

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import create_mask, flex_attention
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from markscheme.grpo.attention import FLEX_NAME, NAME, attend_packed, attention_on, packing_for
-from markscheme.grpo.flex import compiled_flex_attention, row_mask
-from markscheme.grpo.head import hidden_states
-from markscheme.grpo.layout import PackedRow, pack_rows
-from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.packing.attention import FLEX_NAME, NAME, attend_packed, attention_on, packing_for
+from markscheme.packing.flex import compiled_flex_attention, row_mask
+from markscheme.packing.layout import PackedRow, pack_rows
+from markscheme.packing.sequences import TokenSequence, pack
+from markscheme.packing.trunk import hidden_states
 
 CPU = torch.device("cpu")
 GROUPS = lists(lists(integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=4)
@@ -121,7 +121,7 @@ def test_it_is_compiled_once_for_all_lengths(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("markscheme.grpo.flex.compiled_flex_attention", lambda: flex_attention)
+    monkeypatch.setattr("markscheme.packing.flex.compiled_flex_attention", lambda: flex_attention)
 
 
 @pytest.mark.usefixtures("_uncompiled")
@@ -168,14 +168,14 @@ def without_a_way_back(query: Tensor, key: Tensor, value: Tensor, packed: Packed
 @pytest.fixture
 def _on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as the choice goes."""
-    monkeypatch.setattr("markscheme.grpo.attention.attention_on", lambda device: FLEX_NAME)
+    monkeypatch.setattr("markscheme.packing.attention.attention_on", lambda device: FLEX_NAME)
 
 
 @pytest.mark.usefixtures("_on_a_gpu")
 @pytest.mark.parametrize("kv_heads", [4, 2])
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_kernel_that_says_the_same_is_taken(monkeypatch: pytest.MonkeyPatch, kv_heads: int, frozen: bool) -> None:
-    monkeypatch.setattr("markscheme.grpo.attention.attend_row", by_mask)
+    monkeypatch.setattr("markscheme.packing.attention.attend_row", by_mask)
     model = model_of(kv_heads).requires_grad_(not frozen).train()
     with warnings.catch_warnings(action="error"):
         assert packing_for(model) is pack_rows
@@ -189,7 +189,7 @@ def test_a_kernel_that_says_the_same_is_taken(monkeypatch: pytest.MonkeyPatch, k
 def test_a_kernel_that_says_something_else_is_not_taken(
     monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., Tensor]
 ) -> None:
-    monkeypatch.setattr("markscheme.grpo.attention.attend_row", kernel)
+    monkeypatch.setattr("markscheme.packing.attention.attend_row", kernel)
     model = model_of()
     with torch.no_grad():
         for weight in model.parameters():
@@ -221,7 +221,7 @@ def test_dropout_and_generation_go_the_other_way(monkeypatch: pytest.MonkeyPatch
     def never(*_: object) -> Tensor:
         raise AssertionError
 
-    monkeypatch.setattr("markscheme.grpo.attention.attend_row", never)
+    monkeypatch.setattr("markscheme.packing.attention.attend_row", never)
     model = model_of(attention_dropout=0.5).train()
     attend_packed(model, FLEX_NAME)
     (row,) = pack_rows(sequences_of([[3, 9], [20]]), 100)

@@ -6,8 +6,9 @@ from torch import tensor
 from transformers import PreTrainedModel
 
 from markscheme.files import InputError
-from markscheme.grpo.head import check_head, completion_head, hidden_states, score
-from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.grpo.head import check_head, completion_head, score
+from markscheme.packing.sequences import TokenSequence, pack
+from markscheme.packing.trunk import hidden_states
 
 LENGTHS = lists(tuples(integers(1, 30), integers(1, 30)), min_size=1, max_size=12)
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from markscheme.grpo.attention import attend_packed, packing_for
-from markscheme.grpo.head import completion_head, hidden_states, score
-from markscheme.grpo.layout import BUCKET_WASTE, Block, pack_rows
-from markscheme.grpo.pack import TokenSequence, pack
+from markscheme.grpo.head import completion_head, score
+from markscheme.packing.attention import attend_packed, packing_for
+from markscheme.packing.layout import BUCKET_WASTE, Block, pack_rows
+from markscheme.packing.sequences import TokenSequence, pack
+from markscheme.packing.trunk import hidden_states
 
 GROUPS = lists(lists(integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=4)
 """Lengths of the completions of each prompt."""
@@ -143,7 +144,9 @@ def test_a_model_of_another_make_that_sees_a_window_only_gets_padded_rows() -> N
 
 def test_a_model_whose_hidden_states_would_differ_gets_padded_rows(tiny_model: PreTrainedModel) -> None:
     with (
-        patch("markscheme.grpo.attention.mask_of", lambda prompt, width, device: torch.ones(width, prompt + width) > 0),
+        patch(
+            "markscheme.packing.attention.mask_of", lambda prompt, width, device: torch.ones(width, prompt + width) > 0
+        ),
         pytest.warns(UserWarning, match=r"Qwen2ForCausalLM cannot take packed rows \(hidden states differ by"),
     ):
         assert packing_for(tiny_model) is pack

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from markscheme.grpo.pack import TokenSequence
+from markscheme.packing.sequences import TokenSequence
 
 BUCKET_WASTE = 1.25
 """Completions of a block attend together, padded to the longest of them, up to this many times their tokens."""

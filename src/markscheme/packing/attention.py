@@ -20,10 +20,10 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from markscheme.grpo.flex import attend_row
-from markscheme.grpo.head import hidden_states
-from markscheme.grpo.layout import PackedRow, pack_rows
-from markscheme.grpo.pack import MicroBatch, TokenSequence, pack
+from markscheme.packing.flex import attend_row
+from markscheme.packing.layout import PackedRow, pack_rows
+from markscheme.packing.sequences import MicroBatch, TokenSequence, pack
+from markscheme.packing.trunk import hidden_states
 
 NAME = "markscheme_packed"
 FLEX_NAME = "markscheme_packed_flex"
