@@ -88,10 +88,12 @@ def test_the_gradient_is_that_of_plain_rows(tiny_model: PreTrainedModel, padded:
     total.backward()
     expected = {name: weight.grad.clone() for name, weight in critic.network.named_parameters()}
     critic.network.zero_grad()
+    whole = float(torch.cat([one.flatten() for one in expected.values()]).norm())
 
     def compare(*_: object) -> None:
-        for name, weight in critic.network.named_parameters():
-            assert float((weight.grad - expected[name]).norm()) <= 1e-5 * float(expected[name].norm()), name
+        for name, weight in critic.network.named_parameters():  # a key's bias has hardly any gradient: mostly rounding
+            bound = 1e-5 * float(expected[name].norm()) + 1e-6 * whole
+            assert float((weight.grad - expected[name]).norm()) <= bound, name
 
     critic.optimizer.register_step_pre_hook(compare)
     metrics = critic.update(SEQUENCES, RETURNS, [one.tolist() for one in old], step=0, num_steps=1)
