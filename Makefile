@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test test-vllm test-processes lint wheel policy bench-verifiers bench-grpo study clean
+.PHONY: help quickstart test test-vllm test-processes lint wheel policy bench-verifiers bench-grpo bench-reward-model study clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -47,6 +47,10 @@ bench-verifiers: $(VENV)/installed ## our verifier against its peers, as far as 
 bench-grpo: OUT :=
 bench-grpo: $(VENV)/installed ## our GRPO loop against TRL's (OUT=folder SEED=n)
 	$(BIN)/python -m markscheme.benchmarks.speed.grpo --seed $(SEED) $(if $(OUT),--out $(OUT))
+
+bench-reward-model: OUT :=
+bench-reward-model: $(VENV)/installed ## our reward model trainer against TRL's (DATA=folder OUT=folder)
+	$(BIN)/python -m markscheme.benchmarks.speed.reward_model --pairs $(DATA)/preferences/gsm8k_test_pairs.jsonl.gz $(if $(OUT),--out $(OUT))
 
 study: STUDY ?= paradigm
 study: OUT := runs/studies

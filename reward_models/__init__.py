@@ -1,13 +1,21 @@
-"""Reward models: a Bradley-Terry model trained from preference pairs, and the scorer made of it."""
+"""Reward models: trained from preferences or from labelled steps, measured, and the scorers made of them."""
 
+from markscheme.reward_models.config import RewardModelConfig
 from markscheme.reward_models.evaluation import PairAccuracy, PairEvaluation, evaluate_pairs
+from markscheme.reward_models.formats import load_comparisons, load_pairs, load_steps
+from markscheme.reward_models.judge import Judge, JudgeConfig
 from markscheme.reward_models.loss import bradley_terry_loss
 from markscheme.reward_models.model import RewardNetwork
-from markscheme.reward_models.preferences import PreferencePair, load_pairs, split_pairs
+from markscheme.reward_models.preferences import Comparison, PreferencePair, compared, split_by_question
 from markscheme.reward_models.scorer import RewardModel
-from markscheme.reward_models.training import RewardModelConfig, train_reward_model
+from markscheme.reward_models.steps import LabelledSteps
+from markscheme.reward_models.training import train_reward_model
 
 __all__ = [
+    "Comparison",
+    "Judge",
+    "JudgeConfig",
+    "LabelledSteps",
     "PairAccuracy",
     "PairEvaluation",
     "PreferencePair",
@@ -15,8 +23,11 @@ __all__ = [
     "RewardModelConfig",
     "RewardNetwork",
     "bradley_terry_loss",
+    "compared",
     "evaluate_pairs",
+    "load_comparisons",
     "load_pairs",
-    "split_pairs",
+    "load_steps",
+    "split_by_question",
     "train_reward_model",
 ]

@@ -1,12 +1,17 @@
-"""How often a scorer prefers the chosen completion, beside what its length alone would tell."""
+"""How often a scorer prefers the chosen completion, beside what its length or its writer alone would tell.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+Shapes: Q questions, C cells, R resamples.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from markscheme.files import InputError
+from markscheme.reward_models.calibration import Calibration, calibration_of
+from markscheme.reward_models.ngrams import NGramModel
 from markscheme.reward_models.preferences import PreferencePair
 from markscheme.scoring import Sample, Scorer
 
@@ -26,6 +31,22 @@ class PairAccuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Pairs of one kind."""
+
+    num_pairs: int
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balanced:
+    """Mean of the accuracies of all cells: what the cell gives away is worth nothing here."""
+
+    accuracy: PairAccuracy
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairEvaluation:
     """What a scorer is worth on preference pairs. All figures but `pessimistic` are over the scored pairs."""
 
@@ -41,6 +62,12 @@ class PairEvaluation:
     longer_is_better: PairAccuracy
     """Preferring the completion with more characters."""
     shorter_is_better: PairAccuracy
+    calibration: Calibration
+    by_writer: Balanced | None
+    """Cells are (who wrote the chosen one, who the rejected one): knowing the writer alone predicts 0.5. None where the
+    pairs do not say."""
+    by_length: Balanced
+    """Cells are fifths of the pairs by how much longer the chosen one is."""
 
 
 def evaluate_pairs(
@@ -87,6 +114,14 @@ def evaluate_rewards(
     groups = [pair.group for pair, _ in scored]
     credits = [share for _, share in scored]
     longer = [credit(len(pair.chosen), len(pair.rejected)) for pair, _ in scored]
+    leads = [
+        better - worse
+        for better, worse in zip(chosen, rejected, strict=True)
+        if better is not None and worse is not None
+    ]
+    lengths = [float(len(pair.chosen) - len(pair.rejected)) for pair, _ in scored]
+    writers = [f"{pair.chosen_by} > {pair.rejected_by}" for pair, _ in scored]
+    is_signed = all(pair.chosen_by and pair.rejected_by for pair, _ in scored)
     return PairEvaluation(
         num_pairs=len(pairs),
         num_unscored=len(pairs) - len(scored),
@@ -96,6 +131,9 @@ def evaluate_rewards(
         pessimistic=sum(credits) / len(pairs),
         longer_is_better=pair_accuracy(longer, groups, seed),
         shorter_is_better=pair_accuracy([1 - share for share in longer], groups, seed),
+        calibration=calibration_of(leads, groups),
+        by_writer=balanced(credits, writers, groups, seed) if is_signed else None,
+        by_length=balanced(credits, fifths(lengths), groups, seed),
     )
 
 
@@ -132,3 +170,56 @@ def _resampled(sums: NDArray[np.float64], counts: NDArray[np.intp], seed: int) -
         drawn = rng.integers(len(sums), size=(RESAMPLES_AT_ONCE, len(sums)))
         accuracies.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
     return np.concatenate(accuracies)
+
+
+def baseline_accuracy(
+    train: Sequence[PreferencePair], held_out: Sequence[PreferencePair], seed: int = 0
+) -> PairAccuracy:
+    """Of a linear model on n-grams that learned from the same pairs: what a reward model must beat."""
+    model = NGramModel(train)
+    chosen = model.rewards([pair.chosen for pair in held_out])
+    rejected = model.rewards([pair.rejected for pair in held_out])
+    credits = [credit(better, worse) for better, worse in zip(chosen, rejected, strict=True)]
+    return pair_accuracy(credits, [pair.group for pair in held_out], seed)
+
+
+def fifths(values: Sequence[float]) -> list[str]:
+    """The fifth that each value lies in, named by its ends; equal values share one.
+
+    >>> fifths([1, 2, 3, 4, 5, 5])
+    ['1 to 2', '1 to 2', '3 to 3', '4 to 4', '5 to 5', '5 to 5']
+    """
+    edges = np.quantile(np.array(values), [0.2, 0.4, 0.6, 0.8])
+    bins = np.searchsorted(edges, np.array(values), side="left")
+    ends = {bin_: [v for v, b in zip(values, bins, strict=True) if b == bin_] for bin_ in set(bins.tolist())}
+    return [f"{min(ends[bin_]):g} to {max(ends[bin_]):g}" for bin_ in bins.tolist()]
+
+
+def balanced(credits: Sequence[float], cells: Sequence[str], groups: Sequence[str], seed: int = 0) -> Balanced:
+    """The mean of the accuracies of all cells; its interval is a percentile bootstrap that draws questions. In a
+    resample in which a cell is empty, the mean is that of the others.
+    """
+    names = sorted(set(cells))
+    cell_of = np.array([names.index(cell) for cell in cells])
+    place = {group: index for index, group in enumerate(dict.fromkeys(groups))}
+    sums_QC, counts_QC = np.zeros((len(place), len(names))), np.zeros((len(place), len(names)))
+    question_of = np.array([place[group] for group in groups])
+    np.add.at(sums_QC, (question_of, cell_of), credits)
+    np.add.at(counts_QC, (question_of, cell_of), 1)
+    sums_C, counts_C = sums_QC.sum(axis=0), counts_QC.sum(axis=0)
+    accuracy = float(np.mean(sums_C / counts_C))
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(NUM_RESAMPLES // RESAMPLES_AT_ONCE):
+        times_RQ = rng.multinomial(len(place), np.full(len(place), 1 / len(place)), size=RESAMPLES_AT_ONCE)
+        drawn_RC = times_RQ @ counts_QC
+        with np.errstate(invalid="ignore"):
+            found.append(np.nanmean(np.where(drawn_RC > 0, times_RQ @ sums_QC / drawn_RC, np.nan), axis=1))
+    low, high = np.quantile(np.concatenate(found), [TAIL, 1 - TAIL])
+    return Balanced(
+        accuracy=PairAccuracy(accuracy=accuracy, low=float(low), high=float(high)),
+        cells={
+            name: Cell(num_pairs=int(count), accuracy=float(total / count))
+            for name, total, count in zip(names, sums_C, counts_C, strict=True)
+        },
+    )

@@ -1,111 +1,170 @@
-"""The reward model's network: a transformers decoder and one number read at the last token.
+"""The reward model's network: a transformers model for sequence classification with one number as its only class.
 
-Shapes: B rows, L tokens of the longest row, H hidden.
+A decoder is read at the last token, which its mask decides and no pad id; an encoder by the head of its own class.
+
+Shapes: B sequences, L tokens of the longest, T tokens of one completion.
 """
 
 import json
 import math
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from markscheme.files import InputError, whole_folder, write_json
-from markscheme.models import load_tokenizer, no_progress_bars, write_pretrained
+from markscheme.models import add_lora, checkpoint_gradients, load_classifier, load_tokenizer, write_pretrained
+from markscheme.packing.attention import Packing, packing_for
+from markscheme.packing.sequences import TokenSequence, pack
+from markscheme.packing.trunk import hidden_states
 from markscheme.prompting import PromptFormat
-from markscheme.scoring import Message
+from markscheme.reward_models.preferences import Prompt
 
-HEAD_FILE, SETTINGS_FILE = "head.safetensors", "reward_model.json"
+SETTINGS_FILE = "reward_model.json"
 MODEL_FOLDER = "model"
 """Where a run folder holds its reward model."""
 PROMPT_FORMAT = PromptFormat(instruction="")  # Sample.prompt is the question, and what was asked beside it is no merit
+Kind = Literal["outcome", "process"]
 
 
 class RewardNetwork(nn.Module):
-    """A decoder with a scalar head. Weights and rewards are float32."""
+    """A transformers model, its tokenizer, and what its rewards are measured by. Rewards are float32."""
 
-    def __init__(self, trunk: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, head_H: Tensor) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: Kind = "outcome") -> None:
         """
         Raises:
-            InputError: if the tokenizer has no end token, since a completion must be ended before it is read.
+            InputError: if it is a decoder whose tokenizer has no end token: a completion must be ended to be read.
         """
         super().__init__()
-        if tokenizer.eos_token_id is None:
-            raise InputError(f"the tokenizer {tokenizer.name_or_path} has no end token: take a causal language model")
-        self.trunk = trunk
-        self.tokenizer = tokenizer
-        # Copied: where a file's bytes lie unaligned in memory, the same weights round to other rewards.
-        self.head = nn.Parameter(head_H.float().clone())
+        self.model, self.tokenizer, self.kind = model, tokenizer, kind
+        self.is_encoder = not isinstance(getattr(model, "score", None), nn.Linear)
+        if not self.is_encoder:
+            if tokenizer.eos_token_id is None:
+                raise InputError(f"the tokenizer {tokenizer.name_or_path} has no end token: take another model")
+            self.head.float()
+            _keep_the_end_apart(model, tokenizer)
         self.centre, self.spread = 0.0, 1.0
-        self.max_tokens: int | None = getattr(trunk.config.get_text_config(), "max_position_embeddings", None)
+        self.truncates = False
+        """Whether a completion that is too long is read as far as there is room."""
         self.eval()  # for good: without dropout, training draws no random numbers
 
     @classmethod
-    def from_language_model(
-        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int = 0
+    def from_pretrained(
+        cls,
+        name: str,
+        revision: str | None = None,
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        kind: Kind = "outcome",
     ) -> "RewardNetwork":
-        """The decoder of a causal language model, taken over, with a new head drawn from N(0, 1 / (H + 1)).
+        """A language model or an encoder, with a new head drawn by `seed` where it has none.
+
+        Args:
+            name: "embedded", a folder, or a hub id.
+            revision: The commit of a hub model.
 
         Raises:
-            InputError: if the model has an encoder, or its tokenizer no end token.
+            InputError: if there is no such model, or transformers cannot classify sequences with it.
         """
-        trunk = cast(PreTrainedModel, model.base_model).float()
-        if trunk.config.is_encoder_decoder:
-            raise InputError(f"{type(model).__name__} is an encoder-decoder: take a causal language model")
-        hidden = trunk.config.get_text_config().hidden_size
-        head_H = torch.randn(hidden, generator=torch.Generator().manual_seed(seed)) / math.sqrt(hidden + 1)
-        return cls(trunk, tokenizer, head_H.to(trunk.device))
+        model, tokenizer, is_new = load_classifier(name, revision, dtype=dtype, seed=seed)
+        network = cls(model, tokenizer, kind)
+        if is_new and not network.is_encoder:  # N(0, 1 / (H + 1)): the first rewards are about as far apart as 1
+            hidden = model.config.get_text_config().hidden_size
+            head_H = torch.randn(hidden, generator=torch.Generator().manual_seed(seed)) / math.sqrt(hidden + 1)
+            with torch.no_grad():
+                network.head.weight.copy_(head_H[None])
+        return network
 
     @classmethod
     def load(cls, folder: Path) -> "RewardNetwork":
-        """The inverse of `save`.
+        """The inverse of `save`, in float32.
 
         Raises:
             InputError: if the folder holds no reward model.
         """
         check_folder(folder)
         try:
-            with no_progress_bars():
-                trunk: PreTrainedModel = AutoModel.from_pretrained(folder, dtype=torch.float32)
-            network = cls(trunk, load_tokenizer(str(folder)), load_file(folder / HEAD_FILE)["head"])
             settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+            model, _, is_new = load_classifier(str(folder), None, dtype="float32", seed=0)
+            if is_new:
+                raise ValueError("its weights have no head")
+            network = cls(model, load_tokenizer(str(folder)), settings["kind"])
             network.centre, network.spread = float(settings["centre"]), float(settings["spread"])
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            network.truncates = bool(settings["truncates"])
+        except (OSError, ValueError, KeyError, SafetensorError, InputError) as error:
             raise InputError(f"{folder}: the reward model in it cannot be read ({error}); train it again") from error
         return network
 
     def save(self, folder: Path) -> None:
-        """Writes a folder, whole or not at all; an older reward model gives way.
+        """Writes a folder, whole or not at all; an older reward model gives way. `AutoModelForSequenceClassification`
+        reads it too: its logit is the reward before `standardise`.
 
         Raises:
             InputError: if the folder holds something else.
         """
         if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
             raise InputError(f"{folder} is not empty and holds no reward model: choose another folder")
+        settings = {"kind": self.kind, "centre": self.centre, "spread": self.spread, "truncates": self.truncates}
         with whole_folder(folder) as partial:
-            write_pretrained(self.trunk, self.tokenizer, partial)
-            (partial / HEAD_FILE).write_bytes(save({"head": self.head.detach().cpu()}))
-            write_json(partial / SETTINGS_FILE, {"centre": self.centre, "spread": self.spread})
+            write_pretrained(self.model, self.tokenizer, partial)
+            write_json(partial / SETTINGS_FILE, settings)
 
-    def encode(self, prompt: str | Sequence[Message], completion: str) -> tuple[int, ...]:
-        """Token ids of a prompt and its completion, ended by the end token. Training and scoring both read these.
+    @property
+    def head(self) -> nn.Linear:
+        """Of a decoder."""
+        return cast(nn.Linear, self.model.score)
 
-        The completion cannot name special tokens: it is a text, whatever it contains.
+    def prepare(self, lora_rank: int, seed: int, *, gradient_checkpointing: bool = False) -> None:
+        """Gives the trunk adapters, drawn by `seed`, which are then trained with the head, and has its layers forget
+        their activations.
 
         Raises:
-            InputError: if the prompt is messages and the tokenizer has no chat template.
+            InputError: if that cannot be had.
         """
-        completion_ids = self.tokenizer.encode(
-            _encodable(completion), add_special_tokens=False, split_special_tokens=True, verbose=False
-        )
-        return (*self._prompt_ids(prompt), *completion_ids, int(self.tokenizer.eos_token_id))
+        trunk = cast(PreTrainedModel, self.model.base_model)
+        if lora_rank:
+            add_lora(trunk, lora_rank, seed)
+        if gradient_checkpointing:
+            checkpoint_gradients(trunk)
+            for layer in trunk.modules():
+                if isinstance(layer, GradientCheckpointingLayer):
+                    layer.training = True  # of this layer only: what is below it stays without dropout
 
-    def _prompt_ids(self, prompt: str | Sequence[Message]) -> tuple[int, ...]:
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest sequence that can be read; None if the model does not say."""
+        places = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        known = [number for number in (places, self.tokenizer.model_max_length) if number and number < sys.maxsize]
+        return min(known, default=None)
+
+    def encode(self, prompt: Prompt, completion: str) -> TokenSequence:
+        """The token ids of a prompt and of its completion with the end token. Training, evaluation and scoring all read
+        these. The completion cannot name special tokens: it is a text, whatever it contains.
+
+        Raises:
+            InputError: if the prompt is messages and the tokenizer of a decoder has no chat template.
+        """
+        if self.is_encoder:
+            return self._limited(self._encode_two_texts(_text_of(prompt), completion))
+        completion_ids = (*self.plain_ids(completion), int(self.tokenizer.eos_token_id))
+        return self._limited(TokenSequence(prompt_ids=self.prompt_ids(prompt), completion_ids=completion_ids))
+
+    def plain_ids(self, text: str) -> tuple[int, ...]:
+        """A text without special tokens, whatever it contains."""
+        options: Any = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+        return tuple(self.tokenizer.encode(_encodable(text), **options))
+
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """How a decoder is given a prompt."""
         if isinstance(prompt, str):
             return PROMPT_FORMAT.prompt_ids(_encodable(prompt), self.tokenizer)
         if self.tokenizer.chat_template is None:
@@ -114,56 +173,108 @@ class RewardNetwork(nn.Module):
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return tuple(self.tokenizer.encode(str(text), add_special_tokens=False))
 
-    def fits(self, sequence: Sequence[int]) -> bool:
-        """Whether the trunk has a position for every token."""
+    def _encode_two_texts(self, prompt: str, completion: str) -> TokenSequence:
+        """As encoders are given two texts: [CLS] prompt [SEP] completion [SEP], or what their tokenizer has instead."""
+        options: Any = {"split_special_tokens": True, "verbose": False}
+        encoded = self.tokenizer(_encodable(prompt), _encodable(completion) or " ", **options)  # "" is taken for none
+        ids, owners = encoded["input_ids"], encoded.sequence_ids(0)
+        first = owners.index(1) if 1 in owners else len(ids) - 1
+        return TokenSequence(prompt_ids=tuple(ids[:first]), completion_ids=tuple(ids[first:]))
+
+    def _limited(self, sequence: TokenSequence) -> TokenSequence:
+        """Cut before the end token, if it is too long and may be cut."""
+        if self.fits(sequence) or not self.truncates or self.max_tokens is None:
+            return sequence
+        room = self.max_tokens - len(sequence.prompt_ids) - 1
+        if room < 0:
+            return sequence
+        kept = (*sequence.completion_ids[:room], sequence.completion_ids[-1])
+        return replace(sequence, completion_ids=kept)
+
+    def fits(self, sequence: TokenSequence) -> bool:
+        """Whether the model has a place for every token."""
         return self.max_tokens is None or len(sequence) <= self.max_tokens
 
-    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        """The rewards [B] of rows padded on the right: read at the last token by length, whatever the pads are."""
-        places_L = torch.arange(input_ids_BL.shape[1], device=input_ids_BL.device)
-        mask_BL = places_L < lengths_B[:, None]
-        output = self.trunk(input_ids=input_ids_BL, attention_mask=mask_BL.long(), use_cache=False)
-        rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
-        last_BH = output.last_hidden_state[rows_B, lengths_B - 1]
-        rewards_B: Tensor = last_BH.float() @ self.head
-        return rewards_B
+    def read(self, sequences: Sequence[TokenSequence]) -> Tensor:
+        """The rewards [B] of sequences, in one forward."""
+        if self.is_encoder:
+            return self._read_encoder(sequences)
+        return torch.stack([values_T[-1] for values_T in self.read_tokens(sequences)])
 
-    def read(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """The rewards [B] of token sequences, in one forward."""
-        lengths_B = torch.tensor([len(sequence) for sequence in sequences])
-        input_ids_BL = torch.zeros(len(sequences), int(lengths_B.max()), dtype=torch.long)
-        for row, sequence in enumerate(sequences):
-            input_ids_BL[row, : len(sequence)] = torch.tensor(sequence)
-        rewards_B: Tensor = self(input_ids_BL.to(self.head.device), lengths_B.to(self.head.device))
+    def read_tokens(self, sequences: Sequence[TokenSequence]) -> list[Tensor]:
+        """What the head of a decoder says at each token of each completion, [T], in one forward.
+
+        Sequences with the same prompt share it, so that it is read once.
+        """
+        # What is packed predicts its next token, and the last one has none: it gets one that is never read.
+        ended = [replace(one, completion_ids=(*one.completion_ids, 0)) for one in sequences]
+        [batch] = self._packing(ended, sys.maxsize)
+        values_M = hidden_states(self.model, batch).float() @ self.head.weight[0]
+        of_each = dict(zip(batch.sequences, values_M.split(list(batch.lengths)), strict=True))
+        return [of_each[index][1:] for index in range(len(sequences))]  # the first is read at the prompt's last token
+
+    @cached_property
+    def _packing(self) -> Packing:
+        return packing_for(self.model)
+
+    def _read_encoder(self, sequences: Sequence[TokenSequence]) -> Tensor:
+        shape = len(sequences), max(map(len, sequences))
+        ids_BL, mask_BL, types_BL = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
+        for row, one in enumerate(sequences):
+            ids_BL[row, : len(one)] = torch.tensor((*one.prompt_ids, *one.completion_ids))
+            mask_BL[row, : len(one)] = 1
+            types_BL[row, len(one.prompt_ids) : len(one)] = 1
+        inputs = {"input_ids": ids_BL, "attention_mask": mask_BL}
+        if "token_type_ids" in self.tokenizer.model_input_names:
+            inputs["token_type_ids"] = types_BL
+        output = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
+        rewards_B: Tensor = output.logits[:, 0].float()
         return rewards_B
 
     @torch.no_grad()
-    def rewards(self, sequences: Sequence[Sequence[int]], token_budget: int) -> list[float]:
-        """The rewards of token sequences, in micro-batches of like length."""
+    def rewards(self, sequences: Sequence[TokenSequence], token_budget: int) -> list[float]:
+        """The rewards of sequences, at most `token_budget` tokens at a time (a longer one is alone)."""
         rewards = [0.0] * len(sequences)
-        for batch in micro_batches([len(sequence) for sequence in sequences], token_budget):
-            for index, reward in zip(batch, self.read([sequences[index] for index in batch]).tolist(), strict=True):
+        for indices in self.batches([[one] for one in sequences], token_budget):
+            values = self.read([sequences[index] for index in indices]).tolist()
+            for index, reward in zip(indices, values, strict=True):
                 rewards[index] = reward
         return rewards
 
-    def standardise(self, reward: float) -> float:
-        """(r - centre) / spread: on held-out pairs, rewards have mean 0 and standard deviation 1."""
-        return (reward - self.centre) / self.spread
-
-
-def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices sorted by length, in batches of at most `token_budget` padded tokens (a longer item is alone).
-
-    >>> micro_batches([5, 2, 9, 3], token_budget=10)
-    [[1, 3], [0], [2]]
-    """
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= token_budget:
-            batches[-1].append(index)
+    def batches(self, items: Sequence[Sequence[TokenSequence]], token_budget: int) -> list[list[int]]:
+        """Indices of items, each of sequences that are read together, in batches of at most `token_budget` tokens (a
+        larger item is alone): those of one prompt side by side, or, where rows are padded, those of like length.
+        """
+        if self._is_padded:
+            order = sorted(range(len(items)), key=lambda index: max(map(len, items[index])))
         else:
-            batches.append([index])
-    return batches
+            first: dict[tuple[int, ...], int] = {}
+            places = [first.setdefault(item[0].prompt_ids, index) for index, item in enumerate(items)]
+            order = sorted(range(len(items)), key=places.__getitem__)
+        batches: list[list[int]] = []
+        together: list[TokenSequence] = []
+        for index in order:
+            together = [*together, *items[index]]
+            if not batches or self._num_tokens(together) > token_budget:
+                batches.append([])
+                together = list(items[index])
+            batches[-1].append(index)
+        return batches
+
+    def _num_tokens(self, sequences: Sequence[TokenSequence]) -> int:
+        """Tokens of a forward."""
+        if self._is_padded:
+            return len(sequences) * max(map(len, sequences))
+        prompts = {one.prompt_ids for one in sequences}
+        return sum(map(len, prompts)) + sum(len(one.completion_ids) for one in sequences)
+
+    @property
+    def _is_padded(self) -> bool:
+        return self.is_encoder or self._packing is pack
+
+    def standardise(self, reward: float) -> float:
+        """(r - centre) / spread: on held-out completions, rewards have mean 0 and standard deviation 1."""
+        return (reward - self.centre) / self.spread
 
 
 def check_folder(folder: Path) -> None:
@@ -171,12 +282,32 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: if the folder holds no reward model.
     """
+    if (folder / SETTINGS_FILE).is_file():
+        return
     if (folder / MODEL_FOLDER / SETTINGS_FILE).is_file():
         raise InputError(f"{folder}: a run folder; its reward model is {folder / MODEL_FOLDER}")
-    if not (folder / SETTINGS_FILE).is_file():
-        raise InputError(f"{folder}: no reward model in it (no {SETTINGS_FILE}): train one first")
+    raise InputError(
+        f"{folder}: no reward model in it (no {SETTINGS_FILE}); make one with markscheme train-reward-model"
+    )
+
+
+def _keep_the_end_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives padding a token of its own. transformers reads a decoder at the last token that is no padding: where the
+    end token is padding, it would read the one before.
+    """
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    if pad is None or pad == end:
+        others = [one for one, token in tokenizer.added_tokens_decoder.items() if token.special and one != end]
+        pad = others[0] if others else int(end == 0)
+        # Without another special token, padding has no name: then it is an error rather than a wrong reward.
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad) if others else None
+    model.config.get_text_config().pad_token_id = model.config.pad_token_id = pad
+
+
+def _text_of(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
 
 
 def _encodable(text: str) -> str:
-    """The text with halves of surrogate pairs replaced: a tokenizer refuses those."""
+    """Half a surrogate pair, which no tokenizer takes, becomes a question mark."""
     return text.encode("utf-8", "replace").decode("utf-8")

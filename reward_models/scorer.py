@@ -23,8 +23,8 @@ class RewardModel:
 
     name = "reward_model"
 
-    def __init__(self, folder: Path, token_budget: int = 16_384) -> None:
-        """`token_budget` tokens at most are read at a time, padding included.
+    def __init__(self, folder: Path, token_budget: int = 8_192) -> None:
+        """`token_budget` tokens at most are read at a time.
 
         Raises:
             InputError: if the folder holds no reward model.

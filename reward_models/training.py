@@ -1,103 +1,124 @@
-"""Training a reward model from preference pairs (Ouyang et al. 2022, arXiv:2203.02155, section 3.5)."""
+"""Training a reward model, from preferences or from labelled steps."""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
 from markscheme.files import InputError
-from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
-from markscheme.reward_models.evaluation import PairEvaluation, credit, evaluate_rewards
-from markscheme.reward_models.loss import bradley_terry_loss
-from markscheme.reward_models.model import RewardNetwork, micro_batches
-from markscheme.reward_models.preferences import PreferencePair, split_pairs
+from markscheme.machine import give_back_memory
+from markscheme.optimizer import make_optimizer, take_step
+from markscheme.packing.sequences import TokenSequence
+from markscheme.reward_models.config import RewardModelConfig
+from markscheme.reward_models.evaluation import PairEvaluation, evaluate_rewards
+from markscheme.reward_models.examples import Example, OverLong, encode_all
+from markscheme.reward_models.model import RewardNetwork
+from markscheme.reward_models.objective import check_examples, loss_of, weight_of
+from markscheme.reward_models.preferences import Comparison, split_by_question
 from markscheme.run_log import RunLog
 from markscheme.schedule import batch_indices
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardModelConfig(OptimizerConfig):
-    """Settings of reward model training."""
-
-    learning_rate: float = 1e-5
-    """Of AdamW, at its peak."""
-    warmup_steps: int = 20
-    """Steps in which the learning rate rises to its peak."""
-    batch_size: int = 32
-    """Pairs in an optimizer step."""
-    epochs: float = 1.0
-    """Passes over the training pairs. Reward models overfit beyond one (Ouyang et al. 2022, appendix C.2)."""
-    token_budget: int = 16_384
-    """Tokens in a micro-batch, padding included. It changes memory and speed, never the gradient."""
-    held_out_share: float = 0.1
-    """Share of the questions that is kept out of training, to measure accuracy, centre and spread."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
-
-    def __post_init__(self) -> None:
-        OptimizerConfig.__post_init__(self)  # super() does not know a class with slots
-        check_settings(self, positive=("batch_size", "epochs", "log_every"))
-        if not 0 < self.held_out_share < 1:
-            raise ValueError(f"held_out_share must be above 0 and below 1, got {self.held_out_share}")
-
-    def num_steps(self, num_pairs: int) -> int:
-        """Optimizer steps in the run."""
-        return max(1, int(num_pairs * self.epochs / self.batch_size))
+OnStep = Callable[[int, int, float], None]
+"""Is told (steps done, steps in all, loss)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedPair:
-    """A preference pair as token ids."""
+class Readable(Protocol):
+    """What a network can be trained on."""
 
-    pair: PreferencePair
-    chosen: tuple[int, ...]
-    rejected: tuple[int, ...]
+    @property
+    def sequences(self) -> tuple[TokenSequence, ...]: ...
 
-    def padded_tokens(self) -> int:
-        """What the pair takes in a micro-batch."""
-        return 2 * max(len(self.chosen), len(self.rejected))
+
+E = TypeVar("E", bound=Readable, contravariant=True)
+
+
+class Objective(Protocol, Generic[E]):
+    """What is learned from examples."""
+
+    def weight(self, example: E) -> float:
+        """How much of a batch's loss the example is; known before any forward."""
+
+    def loss(self, batch: Sequence[E]) -> tuple[Tensor, dict[str, list[float]]]:
+        """The loss of a micro-batch, summed by weight, and what is to be logged the mean of."""
+
+
+class ComparisonObjective:
+    """A loss over comparisons."""
+
+    def __init__(self, network: RewardNetwork, config: RewardModelConfig) -> None:
+        self.network, self.config = network, config
+
+    def weight(self, example: Example) -> float:
+        return weight_of(example, self.config.loss)
+
+    def loss(self, batch: Sequence[Example]) -> tuple[Tensor, dict[str, list[float]]]:
+        loss, leads = loss_of(self.network, batch, self.config)
+        return loss, {"accuracy": [0.5 if lead == 0 else float(lead > 0) for lead in leads], "margin": leads}
 
 
 def train_reward_model(
     network: RewardNetwork,
-    pairs: Sequence[PreferencePair],
+    comparisons: Sequence[Comparison],
     config: RewardModelConfig,
     log: RunLog,
-    on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    *,
+    over_long: OverLong = "refuse",
+    on_step: OnStep = lambda done, num_steps, loss: None,
 ) -> PairEvaluation:
     """Trains `network` in place; goes on from the run folder's last checkpoint.
 
     Afterwards its centre and spread are those of the held-out rewards, and the held-out accuracy is returned.
-    `on_step` is told (steps done, steps in all, loss).
 
     Raises:
-        InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
+        InputError: if a completion is longer than the network can read and `over_long` refuses it, if no question is
+            left to train on or to hold out, or if they are not what the loss needs.
+        FloatingPointError: if the gradient is not finite.
     """
-    train, held_out = encode_pairs(network, pairs, config.held_out_share)
-    return train_encoded(network, train, held_out, config, log, on_step)
+    examples, _ = encode_all(network, comparisons, over_long)
+    train, held_out = split_by_question(examples, config.held_out_share)
+    return train_encoded(network, train, held_out, config, log, on_step=on_step)
 
 
 def train_encoded(
     network: RewardNetwork,
-    examples: Sequence[EncodedPair],
-    held_out: Sequence[EncodedPair],
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
     config: RewardModelConfig,
     log: RunLog,
-    on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    *,
+    on_step: OnStep = lambda done, num_steps, loss: None,
     continues: Path | None = None,
 ) -> PairEvaluation:
-    """`train_reward_model` for pairs that are encoded already.
+    """`train_reward_model` for comparisons that are encoded already; `continues` as in `fit`."""
+    telling = check_examples(examples, network, config.loss)
+    fit(network, telling, ComparisonObjective(network, config), config, log, on_step=on_step, continues=continues)
+    return measure(network, held_out, config.token_budget)
+
+
+def fit(
+    network: RewardNetwork,
+    examples: Sequence[E],
+    objective: Objective[E],
+    config: RewardModelConfig,
+    log: RunLog,
+    *,
+    on_step: OnStep,
+    continues: Path | None = None,
+) -> None:
+    """Runs all optimizer steps, or those that are left.
 
     Where the folder `continues` holds the last checkpoint of the training that `network` comes from, the optimizer
     begins with its state, AdamW's two means of each weight; the schedule of the learning rate begins anew.
 
     Raises:
         InputError: if `continues` holds a checkpoint of other weights.
+        FloatingPointError: if the gradient is not finite.
     """
     optimizer = make_optimizer(network, config)
     num_steps = config.num_steps(len(examples))
@@ -109,46 +130,31 @@ def train_encoded(
     for step in range(first_step, num_steps):
         started = time.process_time()
         batch = [examples[index] for index in batch_indices(len(examples), config.batch_size, step, config.seed)]
-        loss, accuracy, margin = _backward(network, batch, config.token_budget)
-        metrics = {"loss": loss, "accuracy": accuracy, "margin": margin}
+        metrics = _backward(network, batch, objective, config.token_budget)
         metrics |= take_step(network, optimizer, config, step, num_steps)
+        give_back_memory()
         done = step + 1
         if done % config.log_every == 0 or done == num_steps:
             log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
         if done % config.checkpoint_every == 0 or done == num_steps:
             save_checkpoint(checkpoints, done, network, optimizer)
-        on_step(done, num_steps, loss)
-    return measure(network, held_out, config.token_budget)
+        on_step(done, num_steps, metrics["loss"])
 
 
-def encode_pairs(
-    network: RewardNetwork, pairs: Sequence[PreferencePair], held_out_share: float, *, skip_long: bool = False
-) -> tuple[list[EncodedPair], list[EncodedPair]]:
-    """(training pairs, held-out pairs) as token ids; `skip_long` leaves out those that the network cannot read.
-
-    Raises:
-        InputError: if a pair is longer than the network can read, or no question is left to train on or to hold out.
-    """
-    encoded = {pair: encode_pair(network, pair) for pair in pairs}
-    if not skip_long:
-        _check_lengths(network, [encoded[pair] for pair in pairs])
-    fitting = [pair for pair in pairs if fits(network, encoded[pair])]
-    train, held_out = split_pairs(fitting, held_out_share)
-    return [encoded[pair] for pair in train], [encoded[pair] for pair in held_out]
-
-
-def encode_pair(network: RewardNetwork, pair: PreferencePair) -> EncodedPair:
-    """A pair as the network reads it."""
-    return EncodedPair(
-        pair=pair,
-        chosen=network.encode(pair.prompt, pair.chosen),
-        rejected=network.encode(pair.prompt, pair.rejected),
-    )
-
-
-def fits(network: RewardNetwork, pair: EncodedPair) -> bool:
-    """Whether the network can read both completions."""
-    return network.fits(pair.chosen) and network.fits(pair.rejected)
+def _backward(
+    network: RewardNetwork, batch: Sequence[E], objective: Objective[E], token_budget: int
+) -> dict[str, float]:
+    """Adds the gradient of the batch's loss; returns the loss, and the means of what is logged beside."""
+    total_weight = sum(map(objective.weight, batch))
+    loss, seen = 0.0, dict[str, list[float]]()
+    for indices in network.batches([one.sequences for one in batch], token_budget):
+        part, numbers = objective.loss([batch[index] for index in indices])
+        part = part / total_weight
+        part.backward()
+        loss += float(part.detach())
+        for name, values in numbers.items():
+            seen.setdefault(name, []).extend(values)
+    return {"loss": loss, **{name: statistics.fmean(values) for name, values in seen.items() if values}}
 
 
 def _take_over(checkpoints: Path, network: RewardNetwork, optimizer: Optimizer, config: RewardModelConfig) -> None:
@@ -161,38 +167,17 @@ def _take_over(checkpoints: Path, network: RewardNetwork, optimizer: Optimizer, 
         group.update(betas=config.betas, weight_decay=config.weight_decay)
 
 
-def _backward(network: RewardNetwork, batch: Sequence[EncodedPair], token_budget: int) -> tuple[float, float, float]:
-    """Adds the gradient of the batch's loss; returns the loss, the accuracy and the mean margin of the batch."""
-    total_weight = sum(one.pair.weight for one in batch)
-    loss, margins = 0.0, []
-    for indices in micro_batches([pair.padded_tokens() for pair in batch], token_budget):
-        micro_batch = [batch[index] for index in indices]
-        both = [pair.chosen for pair in micro_batch] + [pair.rejected for pair in micro_batch]
-        chosen_B, rejected_B = network.read(both).chunk(2)
-        weights_B = torch.tensor([one.pair.weight for one in micro_batch], device=chosen_B.device)
-        share = weights_B.sum() / total_weight
-        micro_loss = bradley_terry_loss(chosen_B, rejected_B, weights_B) * share
-        micro_loss.backward()
-        loss += float(micro_loss.detach())
-        margins += (chosen_B - rejected_B).detach().tolist()
-    accuracy = statistics.fmean(credit(margin, 0.0) for margin in margins)
-    return loss, accuracy, statistics.fmean(margins)
-
-
-def measure(network: RewardNetwork, encoded: Sequence[EncodedPair], token_budget: int) -> PairEvaluation:
+def measure(network: RewardNetwork, held_out: Sequence[Example], token_budget: int) -> PairEvaluation:
     """Evaluates on held-out pairs; the network's centre and spread are then those of their rewards."""
-    chosen = network.rewards([pair.chosen for pair in encoded], token_budget)
-    rejected = network.rewards([pair.rejected for pair in encoded], token_budget)
-    network.centre = statistics.fmean(chosen + rejected)
-    network.spread = statistics.pstdev(chosen + rejected) or 1.0  # rewards that are all the same stay the same
-    return evaluate_rewards([one.pair for one in encoded], chosen, rejected)
-
-
-def _check_lengths(network: RewardNetwork, encoded: Sequence[EncodedPair]) -> None:
-    over_long = [pair for pair in encoded if not fits(network, pair)]
-    if over_long:
-        longest = max(pair.padded_tokens() for pair in over_long) // 2
-        raise InputError(
-            f"{len(over_long)} of {len(encoded)} pairs are longer than the model's {network.max_tokens} tokens "
-            f"(the longest has {longest}): leave them out (--skip-long), or take a model with a longer context"
-        )
+    rewards = iter(network.rewards([one for example in held_out for one in example.sequences], token_budget))
+    by_example = [[next(rewards) for _ in example.sequences] for example in held_out]
+    every = [reward for rewards_K in by_example for reward in rewards_K]
+    network.centre = statistics.fmean(every)
+    network.spread = statistics.pstdev(every) or 1.0  # rewards that are all the same stay the same
+    pairs = [pair for example in held_out for pair in example.comparison.pairs]
+    both = [
+        (rewards_K[better], rewards_K[worse])
+        for example, rewards_K in zip(held_out, by_example, strict=True)
+        for better, worse in example.comparison.places()
+    ]
+    return evaluate_rewards(pairs, [better for better, _ in both], [worse for _, worse in both])

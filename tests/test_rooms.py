@@ -10,7 +10,10 @@ import pytest
 import markscheme
 
 ROOT = Path(markscheme.__file__).parent
-BESIDE_PEERS = dict.fromkeys(("contenders.py", "plan.py", "whole_steps.py"), "markscheme.grpo")
+BESIDE_PEERS = {
+    **dict.fromkeys(("contenders.py", "plan.py", "whole_steps.py"), "markscheme.grpo"),
+    **dict.fromkeys(("reward_model.py", "reward_model_worker.py"), "markscheme.reward_models"),
+}
 """Benchmarks that measure a room from inside import that one room."""
 ROOMS = ("verifiers", "reward_models", "grpo", "benchmarks")
 PLAIN = (

@@ -7,14 +7,17 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from markscheme.compose import Cascade, Clip, Gate, WeightedSum, as_scorer
+from markscheme.models import save_policy
 from markscheme.policy.make import make_model, make_tokenizer
-from markscheme.reward_models import RewardModel, RewardNetwork
+from markscheme.remote_scorer import RemoteScorer
+from markscheme.reward_models import Judge, JudgeConfig, RewardModel, RewardNetwork
 from markscheme.scoring import Outcome, Sample, Score, Scorer
 from markscheme.verifiers import (
     AnswerKind,
@@ -67,9 +70,49 @@ def reward_model() -> RewardModel:
     model = make_model(len(tokenizer), width=32, layers=1, seed=0)
     model.config.max_position_embeddings = 512
     folder = Path(FOLDER.name) / "model"
-    RewardNetwork.from_language_model(model, tokenizer, seed=1).save(folder)
+    save_policy(model, tokenizer, Path(FOLDER.name) / "policy")
+    RewardNetwork.from_pretrained(str(Path(FOLDER.name) / "policy"), seed=1).save(folder)
     return RewardModel(folder)
 
+
+class Answers(BaseHTTPRequestHandler):
+    """A judge that gives a 7 to whatever has one, and a server of `SERVED`."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.answer({"name": SERVED.name, "version": SERVED.version})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/score":
+            samples = [Sample.from_dict(record) for record in body["samples"]]
+            self.answer({"scores": [score.to_dict() for score in SERVED.score(samples)]})
+            return
+        completion = body["messages"][0]["content"].partition("<<<completion ")[2].partition(">>>")[2]
+        verdict = {"final_answer": "7", "grade": 7} if "7" in completion.partition("<<<")[0] else NO_ANSWER
+        self.answer({"choices": [{"message": {"content": json.dumps(verdict)}, "finish_reason": "stop"}]})
+
+    def answer(self, body: Any) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
+NO_ANSWER = {"final_answer": "", "grade": 0}
+SERVED = NumericVerifier(lenient=True)
+SERVER = Server(("127.0.0.1", 0), Answers)  # goes with this process
+threading.Thread(target=SERVER.serve_forever, daemon=True).start()
+URL = f"http://127.0.0.1:{SERVER.server_port}"
 
 MATH = MathVerifier(deadline_s=DEADLINE_S)
 SCORERS: list[Scorer] = [
@@ -97,6 +140,9 @@ SCORERS: list[Scorer] = [
     Clip(as_scorer(shortness), low=0.1, high=0.5),
     WeightedSum({"math": (MATH, 1.0), "length": (LengthPenalty(max_tokens=100, buffer_tokens=50), 1.0)}),
     reward_model(),
+    Judge(JudgeConfig(url=f"{URL}/v1", model="judge")),
+    Judge(JudgeConfig(url=f"{URL}/v1", model="judge", votes=3, temperature=1.0)),
+    RemoteScorer(URL, chunk_size=10),
     WeightedSum({"nested": (Clip(Gate(NumericVerifier(), FormatVerifier()), low=0.0, high=0.5), 2.0)}),
 ]
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "dpo": "Train a model to prefer its own correct completions to its incorrect ones.",
     "grpo": "Train a policy by GRPO on the verdicts of a verifier or the ratings of a reward model.",
     "plan": "What a GRPO run needs: memory, and the seconds of a step.",
+    "pairs": "Make preference pairs from completions and their verdicts.",
     "train-reward-model": "Train a reward model on preference pairs.",
     "evaluate-reward-model": "Measure a reward model on preference pairs.",
 }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -55,6 +56,25 @@ def load_policy(
         raise InputError(f"the tokenizer of {name!r} has {len(tokenizer)} tokens only: a file of it must be missing")
     nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")  # the model's own `to` is untyped
     return model, tokenizer
+
+
+def load_classifier(
+    name: str, revision: str | None = None, *, dtype: str = "float32", seed: int = 0
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool]:
+    """A model that classifies sequences into one class, its tokenizer, and whether its head is new, drawn by `seed`.
+    Else as `load_policy`; encoders too.
+
+    Raises:
+        InputError: if there is no such model, or transformers cannot classify sequences with it.
+    """
+    with _source(name) as source, no_progress_bars(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        tokenizer = load_tokenizer(source, revision)
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            source, revision=revision, num_labels=1, dtype=getattr(torch, dtype), output_loading_info=True
+        )
+    nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
+    return model, tokenizer, bool(found["missing_keys"])
 
 
 def load_config(name: str, revision: str | None = None) -> PretrainedConfig:
@@ -215,7 +235,7 @@ def checkpoint_gradients(model: PreTrainedModel) -> None:
         raise InputError(f"{type(model).__name__} has no gradient checkpointing: leave it out") from error
 
 
-def fingerprint(model: PreTrainedModel, tokenizer: Any) -> str:
+def fingerprint(model: nn.Module, tokenizer: Any) -> str:
     """Names weights, tokenizer and chat template by their content: a changed checkpoint has another one."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
@@ -228,11 +248,16 @@ def fingerprint(model: PreTrainedModel, tokenizer: Any) -> str:
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """The bars of transformers say nothing about a model that is read in seconds."""
-    were_on = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
+    """The bars of transformers say nothing about a model that is read in seconds, and its warnings of weights that a
+    file lacks or has too many nothing that is not meant.
+    """
+    log = transformers.utils.logging
+    were_on, verbosity = log.is_progress_bar_enabled(), log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
     try:
         yield
     finally:
+        log.set_verbosity(verbosity)
         if were_on:
-            transformers.utils.logging.enable_progress_bar()
+            log.enable_progress_bar()

@@ -8,7 +8,8 @@ from typing import Any
 
 from markscheme.files import InputError, read_jsonl, whole_folder, write_json
 from markscheme.generation import seed_of
-from markscheme.reward_models import PreferencePair, load_pairs
+from markscheme.reward_models.formats import load_pairs
+from markscheme.reward_models.preferences import PreferencePair
 from markscheme.scoring import Sample, Scorer
 from markscheme.verdict_pairs import Labelled, verdict_of, write_pairs
 

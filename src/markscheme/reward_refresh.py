@@ -19,11 +19,13 @@ from markscheme.reward_models import (
     RewardModel,
     RewardModelConfig,
     RewardNetwork,
-    load_pairs,
+    compared,
 )
+from markscheme.reward_models.examples import encode
+from markscheme.reward_models.formats import load_pairs
 from markscheme.reward_models.model import MODEL_FOLDER
 from markscheme.reward_models.preferences import is_held_out
-from markscheme.reward_models.training import encode_pair, fits, measure, train_encoded
+from markscheme.reward_models.training import measure, train_encoded
 from markscheme.run_log import RunLog
 from markscheme.scoring import Scorer
 from markscheme.verdict_pairs import verdict_pairs
@@ -172,7 +174,11 @@ class RefreshedRewardModel:
 
     def _history(self, iteration: int, network: RewardNetwork) -> list[PreferencePair]:
         """What can be replayed: the training pairs of the initial model and of all earlier iterations."""
-        history = [pair for pair in self._trainable(self.initial_pairs) if fits(network, encode_pair(network, pair))]
+        history = [
+            pair
+            for pair in self._trainable(self.initial_pairs)
+            if all(network.fits(network.encode(pair.prompt, text)) for text in (pair.chosen, pair.rejected))
+        ]
         for earlier in range(1, iteration):
             history += IterationPairs.load(self._folder(earlier) / PAIRS).fresh
         return history
@@ -182,8 +188,8 @@ class RefreshedRewardModel:
 
     def _train(self, before: RewardModel, network: RewardNetwork, pairs: IterationPairs, log: RunLog) -> dict[str, Any]:
         """Trains `network`, which has the weights of `before`, and saves it; returns the figures of both."""
-        examples = [encode_pair(network, pair) for pair in (*pairs.fresh, *pairs.replayed)]
-        held_out = [encode_pair(network, pair) for pair in pairs.held_out]
+        examples = [encode(network, one) for one in compared([*pairs.fresh, *pairs.replayed])]
+        held_out = [encode(network, one) for one in compared(pairs.held_out)]
         continues = before.folder.with_name("checkpoints") if before.folder.name == MODEL_FOLDER else None
         settings, model = self.config.reward_model, log.folder / MODEL_FOLDER
         accuracy_before = measure(network, held_out, settings.token_budget)

@@ -169,6 +169,19 @@ def sample_of(row: Mapping[str, Any], place: str) -> Sample:
     )
 
 
+def score_of(row: Mapping[str, Any], place: str) -> Score:
+    """The score that a row has been given; `place` is where it stands.
+
+    Raises:
+        InputError: naming the place of a row whose column `score` is none.
+    """
+    try:
+        return Score.from_dict(row["score"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        needed = "as `markscheme score` writes it: a value, an outcome"
+        raise InputError(f"{place}: column 'score' must be {needed}; it is {str(row.get('score'))[:80]!r}") from error
+
+
 def _text_or_none(value: object) -> str | None:
     return str(value) if isinstance(value, str | int) else None
 

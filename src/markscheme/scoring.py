@@ -55,6 +55,60 @@ class Sample:
     """Facts about the completion that its text does not show; the loops set `completion_tokens`
     and `finish_reason`."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The sample as JSON values, as far as `meta` is made of those; empty fields are left out."""
+        prompt = self.prompt if isinstance(self.prompt, str) else [dict(message) for message in self.prompt]
+        record: dict[str, Any] = {"prompt": prompt, "completion": self.completion}
+        if self.gold is not None:
+            record["gold"] = self.gold if isinstance(self.gold, str) else list(self.gold)
+        if self.id is not None:
+            record["id"] = self.id
+        if self.group is not None:
+            record["group"] = self.group
+        if self.meta:
+            record["meta"] = dict(self.meta)
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Sample":
+        """The inverse of `to_dict`, for what came from elsewhere.
+
+        Raises:
+            ValueError: naming the field that is missing or has another type.
+        """
+        gold, meta = record.get("gold"), record.get("meta", {})
+        if not isinstance(meta, Mapping):
+            raise ValueError(f"a sample's meta must be an object, got {type(meta).__name__}")
+        return cls(
+            prompt=_prompt(record.get("prompt")),
+            completion=_text(record.get("completion"), "completion"),
+            gold=tuple(_text(one, "gold") for one in gold) if isinstance(gold, list) else _text_or_none(gold, "gold"),
+            id=_text_or_none(record.get("id"), "id"),
+            group=_text_or_none(record.get("group"), "group"),
+            meta=meta,
+        )
+
+
+def _prompt(value: Any) -> str | tuple[Message, ...]:
+    if not isinstance(value, list):
+        return _text(value, "prompt")
+    if not all(isinstance(message, Mapping) for message in value):
+        raise ValueError("a sample's prompt must be text, or a list of objects with role and content")
+    return tuple(
+        Message(role=_text(message.get("role"), "role"), content=_text(message.get("content"), "content"))
+        for message in value
+    )
+
+
+def _text_or_none(value: Any, field: str) -> str | None:
+    return None if value is None else _text(value, field)
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a sample's {field} must be text, got {'nothing' if value is None else type(value).__name__}")
+    return value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepScore:

@@ -76,6 +76,8 @@ def verdict_pairs(
             )
             for verdict in (True, False)
         }
+        both = {*texts[True]} & {*texts[False]}  # a verdict may depend on more than the text: such a text has none
+        texts = {verdict: [text for text in of_one if text not in both] for verdict, of_one in texts.items()}
         chosen_rejected = _combined(texts[True], texts[False], pairs_per_problem)
         without_both += not chosen_rejected
         pairs += [

@@ -25,6 +25,7 @@ from markscheme.scoring import Sample, Score
 ROW = {"prompt": "1 + 2?", "completion": r"It is \boxed{3}.", "gold": "3"}
 PAIR = {"prompt": "1 + 2?", "chosen": "3, of course", "rejected": "4, I think"}
 PAIRS = [{**PAIR, "prompt": f"1 + {i}?", "chosen": f"{1 + i}, of course"} for i in range(30)]
+TRAIN_ON_LONG = "train-reward-model long_pairs.jsonl --model policy --over-long leave-out --batch-size 8"
 TINY = "--task generated --model policy --max-completion-tokens 4"
 EVALUATE = f"evaluate {TINY} --limit 3 --num-samples 2"
 GRPO = f"grpo {TINY} --steps 4 --prompts-per-step 2 --group-size 2 --checkpoint-every 1"
@@ -212,7 +213,7 @@ BAD = [
     ("train-reward-model no_chosen.jsonl --model policy --out out", "no_chosen.jsonl:2: no column 'chosen'"),
     ("train-reward-model same_pair.jsonl --model policy --out out", "same_pair.jsonl:1:"),
     ("train-reward-model one_question.jsonl --model policy --out out", "held_out_share 0.1 of 1 questions"),
-    ("train-reward-model long_pairs.jsonl --model policy --out out", "1 of 31 pairs are longer"),
+    ("train-reward-model long_pairs.jsonl --model policy --out out", "1 of 61 completions are longer"),
     (f"{TRAIN_REWARD_MODEL} --out out --held-out-share 1", "held_out_share must be above 0 and below 1, got 1"),
     (f"{TRAIN_REWARD_MODEL} --out out --model no_policy", "no_policy: no config.json"),
     (f"{TRAIN_REWARD_MODEL} --out other", "other is not empty and holds no run"),
@@ -402,9 +403,11 @@ def test_a_reward_model_is_trained_measured_and_used(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert run(f"train-reward-model long_pairs.jsonl --model policy --out {out} --skip-long --batch-size 8") == 0
+    assert (
+        run(f"train-reward-model long_pairs.jsonl --model policy --out {out} --over-long leave-out --batch-size 8") == 0
+    )
     output = capsys.readouterr().out
-    assert "left out 1 of 31 pairs: longer than 512 tokens" in output
+    assert "1 completions are longer than 512 tokens: 0 cut, 1 left out with 1 pairs" in output
     for words in ("pair accuracy", "95 % interval", "questions", "always the longer one", "held-out pairs, n = "):
         assert words in output
     record = (out / "config.toml").read_text()
@@ -436,7 +439,10 @@ def test_a_reward_model_is_trained_further_after_each_iteration(
 ) -> None:
     """A policy with random weights is never right, so there is nothing to pair: the model of before goes on."""
     reward, out = tmp_path / "reward", tmp_path / "grpo"
-    assert run(f"train-reward-model long_pairs.jsonl --model policy --out {reward} --skip-long --batch-size 8") == 0
+    assert (
+        run(f"train-reward-model long_pairs.jsonl --model policy --out {reward} --over-long leave-out --batch-size 8")
+        == 0
+    )
     command = f"{GRPO} --scorer {reward / 'model'} --labeller math --out {out}"
     assert run(command) == 2
     assert "give --iteration-steps too" in complaint(capsys)

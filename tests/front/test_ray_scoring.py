@@ -28,6 +28,7 @@ from ray.exceptions import RayTaskError
 from transformers import PreTrainedTokenizerBase
 
 from markscheme import cli, ray_scoring
+from markscheme.models import save_policy
 from markscheme.policy.make import make_model
 from markscheme.ray_scoring import job, score_of, scored
 from markscheme.reward_models import RewardModel, RewardNetwork
@@ -278,7 +279,8 @@ def test_the_job_takes_parquet_a_reward_model_and_gpus(
     tmp_path: Path, tokenizer: PreTrainedTokenizerBase, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = make_model(len(tokenizer), width=32, layers=1, seed=0)
-    RewardNetwork.from_language_model(model, tokenizer, seed=1).save(tmp_path / "reward")
+    save_policy(model, tokenizer, tmp_path / "policy")
+    RewardNetwork.from_pretrained(str(tmp_path / "policy"), seed=1).save(tmp_path / "reward")
     rows = [{**row, "flaw": None} for row in problems()]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet", row_group_size=20)
     source, out, scorer = (str(tmp_path / name) for name in ("in.parquet", "out", "reward"))

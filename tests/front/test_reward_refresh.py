@@ -22,12 +22,14 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from markscheme.compose import FunctionScorer, as_scorer
 from markscheme.files import InputError
+from markscheme.models import save_policy
 from markscheme.policy.make import make_model, make_tokenizer
 from markscheme.refresh_pairs import IterationPairs, draw_replayed
 from markscheme.reward_models import (
     PreferencePair,
     RewardModelConfig,
     RewardNetwork,
+    compared,
     evaluate_pairs,
     load_pairs,
     train_reward_model,
@@ -39,7 +41,7 @@ from markscheme.scoring import Outcome, Sample, Score, Scorer
 from markscheme.verdict_pairs import write_pairs
 
 TRAINING = RewardModelConfig(
-    learning_rate=3e-3, warmup_steps=2, batch_size=8, epochs=2, held_out_share=0.25, checkpoint_every=3, log_every=1
+    learning_rate=3e-3, warmup_steps=2, batch_size=4, epochs=2, held_out_share=0.25, checkpoint_every=3, log_every=1
 )
 CONFIG = RefreshConfig(pairs_per_problem=2, reward_model=TRAINING)
 STEPS = 4  # of an iteration
@@ -83,9 +85,10 @@ def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = make_tokenizer()
     model = make_model(len(tokenizer), width=32, layers=1, seed=0)
     model.config.max_position_embeddings = 512
-    network = RewardNetwork.from_language_model(model, tokenizer, seed=1)
+    save_policy(model, tokenizer, folder / "policy")
+    network = RewardNetwork.from_pretrained(str(folder / "policy"), seed=1)
     settings = replace(TRAINING, betas=(0.8, 0.9))  # others than those of the refreshes
-    train_reward_model(network, pairs, settings, RunLog(folder / "run", {"command": "test"}))
+    train_reward_model(network, compared(pairs), settings, RunLog(folder / "run", {"command": "test"}))
     network.save(folder / "run" / "model")
     return folder
 
@@ -226,9 +229,9 @@ def test_a_held_out_question_is_trained_on_in_no_iteration(
     trained_on: set[str] = set()
     backward = training._backward
 
-    def spy(network: Any, batch: Any, token_budget: int) -> Any:
-        trained_on.update(one.pair.group for one in batch)
-        return backward(network, batch, token_budget)
+    def spy(network: Any, batch: Any, objective: Any, token_budget: int) -> Any:
+        trained_on.update(one.comparison.group for one in batch)
+        return backward(network, batch, objective, token_budget)
 
     monkeypatch.setattr(training, "_backward", spy)
     # The second iteration meets the questions of the first again.
@@ -280,7 +283,7 @@ def test_the_record_measures_both_models_on_the_fresh_held_out_questions(finishe
 
 
 def test_a_preference_that_turned_is_learned_again(initial: Path, tmp_path: Path) -> None:
-    config = replace(CONFIG, reward_model=replace(TRAINING, epochs=8))
+    config = replace(CONFIG, reward_model=replace(TRAINING, epochs=12))
     run = write_run(tmp_path / "run", iterations=1, rows=lambda step: rows_of(step, gold="melons"))
     refreshed(run, initial, config=config)(1)
     record = record_of(run, 1)
@@ -304,18 +307,24 @@ def test_a_completion_that_is_too_long_for_the_reward_model_is_left_out_and_coun
 # --- weights and optimizer go on
 
 
+def own_steps_of(run: Path, iteration: int) -> int:
+    """Optimizer steps of one refresh: a batch is of questions."""
+    pairs = IterationPairs.load(run / "reward-models" / str(iteration) / "pairs")
+    return TRAINING.num_steps(len({pair.prompt for pair in (*pairs.fresh, *pairs.replayed)}))
+
+
 def test_weights_and_optimizer_go_on_from_the_model_of_before(initial: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     models = refreshed(run, initial)
     models(1)
     steps_before = optimizer_steps(initial / "run")
-    own_steps = TRAINING.num_steps(record_of(run, 1)["fresh_pairs"] + record_of(run, 1)["replayed_pairs"])
+    own_steps = own_steps_of(run, 1)
     assert optimizer_steps(run / "reward-models" / "1") == steps_before + own_steps
     [rest] = (run / "reward-models" / "1").glob("checkpoints/*/rest.pt")
     [group] = torch.load(rest)["groups"]
     assert group["betas"] == TRAINING.betas  # not the initial training's 0.8 and 0.9
     models(2)
-    more_steps = TRAINING.num_steps(record_of(run, 2)["fresh_pairs"] + record_of(run, 2)["replayed_pairs"])
+    more_steps = own_steps_of(run, 2)
     assert optimizer_steps(run / "reward-models" / "2") == steps_before + own_steps + more_steps
     assert not (run / "reward-models" / "1" / "checkpoints").exists()  # no longer needed
     assert (initial / "run" / "checkpoints").exists()  # not ours
@@ -326,13 +335,13 @@ def test_an_initial_model_without_checkpoint_gets_a_new_optimizer(initial: Path,
     run = write_run(tmp_path / "run", iterations=1)
     RefreshedRewardModel(run, tmp_path / "alone" / "model", LABELLER, STEPS, CONFIG)(1)
     assert record_of(run, 1)["optimizer_continued"] is False
-    assert optimizer_steps(run / "reward-models" / "1") == TRAINING.num_steps(record_of(run, 1)["fresh_pairs"])
+    assert optimizer_steps(run / "reward-models" / "1") == own_steps_of(run, 1)
 
 
 def test_a_checkpoint_of_other_weights_is_refused(initial: Path, tmp_path: Path) -> None:
     shutil.copytree(initial / "run", tmp_path / "other")
     network = RewardNetwork.load(tmp_path / "other" / "model")
-    network.head.data += 1
+    network.head.weight.data += 1
     network.save(tmp_path / "other" / "model")
     run = write_run(tmp_path / "run", iterations=1)
     with pytest.raises(InputError, match="is not of the training that this reward model comes from"):
@@ -389,7 +398,7 @@ STAGES = {
     "between two checkpoints": ("markscheme.reward_models.training.take_step", 4),
     "before a checkpoint": ("markscheme.reward_models.training.save_checkpoint", 1),
     "after the last checkpoint": ("markscheme.reward_models.training.evaluate_rewards", 1),
-    "while the model is saved": ("markscheme.reward_models.model.save", 0),
+    "while the model is saved": ("markscheme.reward_models.model.write_json", 0),
     "when the model is saved": ("markscheme.reward_refresh.write_json", 0),
 }
 
@@ -451,7 +460,7 @@ def test_without_a_pair_the_model_of_before_goes_on_with_a_warning_and_a_record(
     assert record["version"] == models(0).version
     # The next iteration trains the initial model on, optimizer included.
     assert models(2).version != models(0).version
-    own_steps = TRAINING.num_steps(record_of(run, 2)["fresh_pairs"] + record_of(run, 2)["replayed_pairs"])
+    own_steps = own_steps_of(run, 2)
     assert optimizer_steps(run / "reward-models" / "2") == optimizer_steps(initial / "run") + own_steps
 
 
@@ -539,4 +548,4 @@ def test_group_relative_advantages_do_not_see_centre_and_spread(finished: Path, 
     standardised = [score.value for score in scores]
     raw = [float(score.evidence["reward"]) for score in scores]
     [of_standardised], [of_raw] = outcome_advantages([standardised], "grpo"), outcome_advantages([raw], "grpo")
-    assert of_standardised == pytest.approx(of_raw, rel=1e-2)  # but for eps
+    assert of_standardised == pytest.approx(of_raw, rel=3e-2)  # but for eps

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from markscheme.scoring import Outcome, Score, Scorer, StepScore
+from markscheme.scoring import Message, Outcome, Sample, Score, Scorer, StepScore
 from markscheme.verifiers import MathVerifier
 
 DECIDED = [Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER, Outcome.RATED]
@@ -73,3 +73,40 @@ def test_empty_fields_are_not_written() -> None:
 def test_whatever_has_name_version_and_score_is_a_scorer() -> None:
     assert isinstance(MathVerifier(), Scorer)
     assert not isinstance(object(), Scorer)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        Sample(prompt="", completion=""),
+        Sample(prompt="3 + 4?", completion="7 \ud800", gold="7", id="a", group="b", meta={"completion_tokens": 2}),
+        Sample(prompt="Half?", completion="", gold=("1/2", "0.5")),
+        Sample(prompt=(Message(role="system", content="Be brief."), Message(role="user", content="?")), completion="7"),
+    ],
+)
+def test_json_round_trip_of_a_sample(sample: Sample) -> None:
+    assert Sample.from_dict(json.loads(json.dumps(sample.to_dict()))) == sample
+
+
+def test_empty_fields_of_a_sample_are_not_written() -> None:
+    assert Sample(prompt="3 + 4?", completion="").to_dict() == {"prompt": "3 + 4?", "completion": ""}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"completion": None}, "completion must be text, got nothing"),
+        ({"completion": 7}, "completion must be text, got int"),
+        ({"prompt": None}, "prompt must be text, got nothing"),
+        ({"prompt": ["3 + 4?"]}, "prompt must be text, or a list of objects"),
+        ({"prompt": [{"role": "user"}]}, "content must be text, got nothing"),
+        ({"gold": 7}, "gold must be text, got int"),
+        ({"gold": ["7", None]}, "gold must be text, got nothing"),
+        ({"id": 3}, "id must be text, got int"),
+        ({"group": []}, "group must be text, got list"),
+        ({"meta": [1]}, "meta must be an object, got list"),
+    ],
+)
+def test_a_sample_from_elsewhere_is_checked(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sample.from_dict({"prompt": "3 + 4?", "completion": "7", **change})

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from markscheme.models import load_policy
 from markscheme.policy.make import make_model, make_tokenizer
 from markscheme.reward_models import PreferencePair, RewardNetwork
 
@@ -23,7 +22,7 @@ def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def network(policy_folder: Path) -> RewardNetwork:
-    return RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
+    return RewardNetwork.from_pretrained(str(policy_folder), seed=1)
 
 
 @pytest.fixture(scope="session")

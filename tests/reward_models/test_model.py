@@ -1,49 +1,101 @@
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from torch.testing import assert_close
-from transformers import AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
 
 from markscheme.files import InputError
-from markscheme.models import load_policy
+from markscheme.packing.sequences import TokenSequence
 from markscheme.reward_models import RewardNetwork
 
 TEXTS = ["", " Ada has 3 apples.", " The answer is \\boxed{12}. Then Ben gives away 4 of the 16 plums."]
 
 
-def sequences(network: RewardNetwork) -> list[tuple[int, ...]]:
+def sequences(network: RewardNetwork) -> list[TokenSequence]:
     return [network.encode("How many?", text) for text in TEXTS]
+
+
+def ids_of(sequence: TokenSequence) -> list[int]:
+    return [*sequence.prompt_ids, *sequence.completion_ids]
 
 
 def test_reward_is_the_head_at_the_last_token(network: RewardNetwork) -> None:
     for sequence in sequences(network):
-        hidden_LH = network.trunk(input_ids=torch.tensor([sequence])).last_hidden_state[0]
-        assert_close(network.read([sequence]), hidden_LH[-1:] @ network.head, atol=1e-6, rtol=0)
+        trunk = network.model.base_model
+        hidden_LH = trunk(input_ids=torch.tensor([ids_of(sequence)])).last_hidden_state[0]
+        assert_close(network.read([sequence]), hidden_LH[-1:] @ network.head.weight[0], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("pad_id", [0, 17, 300])
-def test_reward_does_not_depend_on_width_or_content_of_the_padding(network: RewardNetwork, pad_id: int) -> None:
-    for sequence in sequences(network):
-        padded_L = torch.full((len(sequence) + 23,), pad_id)
-        padded_L[: len(sequence)] = torch.tensor(sequence)
-        reward_B = network(padded_L[None], torch.tensor([len(sequence)]))
-        assert_close(reward_B, network.read([sequence]), atol=1e-5, rtol=0)
+def test_tokens_are_read_where_they_stand(network: RewardNetwork) -> None:
+    for sequence, values_T in zip(sequences(network), network.read_tokens(sequences(network)), strict=True):
+        hidden_LH = network.model.base_model(input_ids=torch.tensor([ids_of(sequence)])).last_hidden_state[0]
+        expected_L = hidden_LH @ network.head.weight[0]
+        assert_close(values_T, expected_L[len(sequence.prompt_ids) :], atol=1e-5, rtol=0)
 
 
-def test_the_end_token_is_read_although_it_is_the_pad_token(network: RewardNetwork) -> None:
-    assert network.tokenizer.pad_token_id == network.tokenizer.eos_token_id
+def test_the_end_token_is_read_although_it_was_the_pad_token(network: RewardNetwork, policy_folder: Path) -> None:
+    before = AutoTokenizer.from_pretrained(policy_folder)
+    assert before.pad_token_id == before.eos_token_id == network.tokenizer.eos_token_id
     ended = network.encode("How many?", " Ada has 3 apples.")
-    with_end, without_end = network.rewards([ended, ended[:-1]], token_budget=1_000)
+    open_ = replace(ended, completion_ids=ended.completion_ids[:-1])
+    with_end, without_end = network.rewards([ended, open_], token_budget=1_000)
     assert abs(with_end - without_end) > 1e-3
 
 
 def test_sequence_is_prompt_completion_and_end_token(network: RewardNetwork) -> None:
     sequence = network.encode("How many?", " Ada has")
-    assert network.tokenizer.decode(sequence) == "<|question|> How many?<|answer|> Ada has<|end|>"
-    assert network.encode("How many?", "") == (*sequence[:-3], sequence[-1])  # " Ada" and " has" left out
+    assert network.tokenizer.decode(sequence.prompt_ids) == "<|question|> How many?<|answer|>"
+    assert network.tokenizer.decode(sequence.completion_ids) == " Ada has<|end|>"
+    assert network.encode("How many?", "").completion_ids == (network.tokenizer.eos_token_id,)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_other_libraries_read_the_same_reward(network: RewardNetwork, tmp_path: Path, side: str) -> None:
+    network.save(tmp_path / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", padding_side=side)
+    rows = [{"input_ids": ids_of(sequence)} for sequence in sequences(network)]
+    batch = tokenizer.pad(rows, return_tensors="pt")
+    assert batch["attention_mask"].min() == 0  # something is padded
+    with torch.no_grad():
+        assert_close(model(**batch).logits[:, 0], network.read(sequences(network)).detach(), atol=1e-5, rtol=0)
+
+
+def test_neighbours_and_order_change_nothing(network: RewardNetwork) -> None:
+    mixed = [network.encode(prompt, text) for text in TEXTS for prompt in ("How many?", "How many are left of them?")]
+    together = network.read(mixed)
+    assert_close(torch.cat([network.read([one]) for one in mixed]), together, atol=1e-5, rtol=0)
+    assert_close(network.read(mixed[::-1]).flip(0), together, atol=1e-5, rtol=0)
+    for budget in (1, 40, 10_000):
+        assert_close(torch.tensor(network.rewards(mixed, budget)), together.detach(), atol=1e-5, rtol=0)
+
+
+def test_batches_hold_at_most_their_budget_and_share_prompts(network: RewardNetwork) -> None:
+    prompts = ("How many?", "How many are left of them?")
+    mixed = [network.encode(prompts[k % 2], " Ada has 3 apples." * (1 + k % 3)) for k in range(12)]
+    batches = network.batches([[one] for one in mixed], 60)
+    assert sorted(index for batch in batches for index in batch) == list(range(12))
+    assert len(batches) > 2
+    for batch in batches:
+        shared = {mixed[index].prompt_ids for index in batch}
+        assert sum(map(len, shared)) + sum(len(mixed[index].completion_ids) for index in batch) <= 60
+    assert [index for batch in batches for index in batch] == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
 
 
 def test_messages_are_read_like_the_same_question_as_text(network: RewardNetwork) -> None:
@@ -60,17 +112,18 @@ def test_messages_need_a_chat_template(network: RewardNetwork, policy_folder: Pa
 
 def test_a_completion_cannot_name_special_tokens(network: RewardNetwork) -> None:
     end = network.tokenizer.eos_token_id
-    assert network.encode("How many?", "3<|end|> 4 <|answer|>").count(end) == 1
+    assert network.encode("How many?", "3<|end|> 4 <|answer|>").completion_ids.count(end) == 1
 
 
 def test_half_a_surrogate_pair_is_readable(network: RewardNetwork) -> None:
     assert network.encode("\ud800?", "3 \udfff") == network.encode("??", "3 ?")
 
 
-def test_weights_and_rewards_are_float32(network: RewardNetwork) -> None:
-    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-    assert network.trunk.to(torch.bfloat16).dtype == torch.bfloat16
-    assert network.read(sequences(network)).dtype == torch.float32  # also over a trunk of another type
+def test_rewards_are_float32_over_a_trunk_of_any_type(policy_folder: Path) -> None:
+    network = RewardNetwork.from_pretrained(str(policy_folder), dtype="bfloat16")
+    assert network.model.base_model.dtype == torch.bfloat16
+    assert network.head.weight.dtype == torch.float32
+    assert network.read(sequences(network)).dtype == torch.float32
 
 
 def test_saved_and_loaded_it_is_the_same(network: RewardNetwork, tmp_path: Path) -> None:
@@ -83,12 +136,13 @@ def test_saved_and_loaded_it_is_the_same(network: RewardNetwork, tmp_path: Path)
     assert (loaded.centre, loaded.spread) == (0.25, 3.0)
     assert loaded.standardise(6.25) == 2.0  # (6.25 - 0.25) / 3
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert json.loads((tmp_path / "model" / "reward_model.json").read_text()) == {"centre": 0.25, "spread": 3.0}
+    settings = json.loads((tmp_path / "model" / "reward_model.json").read_text())
+    assert settings == {"kind": "outcome", "centre": 0.25, "spread": 3.0, "truncates": False}
 
 
 def test_the_head_is_drawn_from_the_seed(policy_folder: Path) -> None:
     def head(seed: int) -> Tensor:
-        return RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed).head
+        return RewardNetwork.from_pretrained(str(policy_folder), seed=seed).head.weight
 
     assert torch.equal(head(1), head(1))
     assert not torch.equal(head(1), head(2))
@@ -100,7 +154,7 @@ def test_a_wrong_folder_is_named(network: RewardNetwork, policy_folder: Path, tm
     network.save(tmp_path / "run" / "model")
     with pytest.raises(InputError, match=r"run: a run folder; its reward model is .*run/model"):
         RewardNetwork.load(tmp_path / "run")
-    (tmp_path / "run" / "model" / "head.safetensors").write_bytes(b"torn")
+    (tmp_path / "run" / "model" / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="run/model: the reward model in it cannot be read"):
         RewardNetwork.load(tmp_path / "run" / "model")
     with pytest.raises(InputError, match="not empty and holds no reward model"):
@@ -112,4 +166,77 @@ def test_a_tokenizer_without_end_token_is_refused(network: RewardNetwork, policy
     tokenizer = AutoTokenizer.from_pretrained(policy_folder)
     tokenizer.eos_token = None
     with pytest.raises(InputError, match="no end token"):
-        RewardNetwork(network.trunk, tokenizer, network.head)
+        RewardNetwork(network.model, tokenizer)
+
+
+def test_a_model_without_a_head_is_no_reward_model(policy_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(policy_folder, tmp_path / "model")
+    (tmp_path / "model" / "reward_model.json").write_text(json.dumps({"kind": "outcome"}))
+    with pytest.raises(InputError, match="its weights have no head"):
+        RewardNetwork.load(tmp_path / "model")
+
+
+def test_a_completion_that_may_be_cut_keeps_its_end_token(network: RewardNetwork) -> None:
+    long = " Ada has 3 apples." * 200
+    assert not network.fits(network.encode("How many?", long))
+    network.truncates = True
+    cut = network.encode("How many?", long)
+    assert (len(cut), cut.completion_ids[-1]) == (network.max_tokens, network.tokenizer.eos_token_id)
+    assert not network.fits(network.encode(long, "7"))  # the prompt leaves no room
+
+
+ENCODERS = {
+    "bert": BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64),
+    "roberta": RobertaConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=514
+    ),
+}
+
+
+@pytest.fixture(params=ENCODERS)
+def encoder_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An encoder whose tokenizer has no end token, saved."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789.?", "ada", "apples"]
+    tokenizer = Tokenizer(WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1" if request.param == "bert" else "[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    inputs = ["input_ids", "attention_mask"] + ["token_type_ids"] * (request.param == "bert")
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        model_max_length=512,
+        model_input_names=inputs,
+    ).save_pretrained(tmp_path / "encoder")
+    config = ENCODERS[request.param]
+    config.vocab_size, config.pad_token_id = len(words), 0
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def test_an_encoder_without_end_token_is_a_reward_model(encoder_folder: Path, tmp_path: Path) -> None:
+    network = RewardNetwork.from_pretrained(str(encoder_folder), seed=1)
+    assert network.is_encoder
+    assert network.tokenizer.eos_token_id is None
+    assert network.max_tokens == 512
+    read = [network.encode("how many?", text) for text in ("", "ada", "ada [SEP] apples 7 7 7 7 .")]
+    assert [one.prompt_ids for one in read] == [read[0].prompt_ids] * 3
+    assert read[0].completion_ids == (3,)  # [SEP]
+    assert read[2].completion_ids.count(3) == 1
+    together = network.read(read)
+    assert_close(torch.cat([network.read([one]) for one in read]), together, atol=1e-5, rtol=0)
+    network.save(tmp_path / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    batch = tokenizer(["how many?"] * 2, ["", "ada"], return_tensors="pt", padding=True)
+    with torch.no_grad():
+        assert_close(model(**batch).logits[:, 0], together[:2].detach(), atol=1e-5, rtol=0)
+    loaded = RewardNetwork.load(tmp_path / "model")
+    assert_close(loaded.read(read), together, atol=1e-6, rtol=0)

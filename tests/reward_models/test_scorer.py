@@ -42,7 +42,7 @@ def test_a_score_is_the_standardised_reward_of_the_text_as_it_was_trained(
     # Training reads RewardNetwork.encode(prompt, completion), which ends with the end token; so must scoring.
     for sample, score in zip(samples, scorer.score(samples), strict=True):
         sequence = network.encode(sample.prompt, sample.completion)
-        assert sequence[-1] == network.tokenizer.eos_token_id
+        assert sequence.completion_ids[-1] == network.tokenizer.eos_token_id
         [reward] = network.rewards([sequence], token_budget=1_000)
         assert score.value == pytest.approx((reward - 0.1) / 0.5, abs=TOLERANCE)
         assert score.evidence == {"tokens": len(sequence), "reward": pytest.approx(reward, abs=TOLERANCE)}
@@ -74,7 +74,7 @@ def test_the_longest_completion_that_fits_is_rated(scorer: RewardModel) -> None:
 
 
 def test_a_reward_that_is_not_finite_is_a_failure(network: RewardNetwork, tmp_path: Path) -> None:
-    network.head.data.fill_(float("inf"))
+    network.head.weight.data.fill_(float("inf"))
     network.save(tmp_path / "broken")
     [score] = RewardModel(tmp_path / "broken").score([Sample(prompt="How many?", completion="3")])
     assert score.outcome is Outcome.FAILED
@@ -94,9 +94,9 @@ def test_version_names_weights_and_settings(folder: Path, network: RewardNetwork
     version = RewardModel(folder).version
     network.save(tmp_path / "copy")
     assert RewardModel(tmp_path / "copy").version == version
-    network.head.data[0] += 1
+    network.head.weight.data[0] += 1
     network.save(tmp_path / "other_head")
-    network.head.data[0] -= 1
+    network.head.weight.data[0] -= 1
     network.centre = 7.0
     network.save(tmp_path / "other_centre")
     assert (

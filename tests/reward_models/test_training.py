@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from markscheme.files import InputError
-from markscheme.models import load_policy
 from markscheme.reward_models import (
     PreferencePair,
     RewardModelConfig,
     RewardNetwork,
-    split_pairs,
+    compared,
+    split_by_question,
     train_reward_model,
 )
 from markscheme.run_log import RunLog
@@ -30,7 +30,7 @@ def test_learns_which_word_is_preferred(
     network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
     log = run_log(tmp_path / "run", CONFIG)
-    evaluation = train_reward_model(network, lemon_pairs, CONFIG, log)
+    evaluation = train_reward_model(network, compared(lemon_pairs), CONFIG, log)
     assert evaluation.scorer.accuracy > 0.9
     assert 0.2 < evaluation.longer_is_better.accuracy < 0.8
     losses = [record["loss"] for record in log.read()]
@@ -41,9 +41,9 @@ def test_learns_which_word_is_preferred(
 def test_centre_and_spread_are_those_of_the_held_out_rewards(
     network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
-    train_reward_model(network, lemon_pairs, SHORT, run_log(tmp_path / "run", SHORT))
-    _, held_out = split_pairs(lemon_pairs, SHORT.held_out_share)
-    texts = [network.encode(pair.prompt, text) for pair in held_out for text in (pair.chosen, pair.rejected)]
+    train_reward_model(network, compared(lemon_pairs), SHORT, run_log(tmp_path / "run", SHORT))
+    _, held_out = split_by_question(compared(lemon_pairs), SHORT.held_out_share)
+    texts = [network.encode(one.prompt, text) for one in held_out for text in one.completions]
     values = [network.standardise(reward) for reward in network.rewards(texts, token_budget=10_000)]
     assert statistics.fmean(values) == pytest.approx(0, abs=1e-4)
     assert statistics.pstdev(values) == pytest.approx(1, abs=1e-4)
@@ -62,15 +62,15 @@ def test_an_interrupted_run_ends_bit_by_bit_like_one_in_one_piece(
         if done == killed_at:
             raise KilledError
 
-    whole, broken = (RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1) for _ in range(2))
-    expected = train_reward_model(whole, lemon_pairs, SHORT, run_log(tmp_path / "whole", SHORT))
+    whole, broken = (RewardNetwork.from_pretrained(str(policy_folder), seed=1) for _ in range(2))
+    expected = train_reward_model(whole, compared(lemon_pairs), SHORT, run_log(tmp_path / "whole", SHORT))
     with pytest.raises(KilledError):
-        train_reward_model(broken, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT), kill)
-    resumed = RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
-    found = train_reward_model(resumed, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT))
-    again = RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
+        train_reward_model(broken, compared(lemon_pairs), SHORT, run_log(tmp_path / "broken", SHORT), on_step=kill)
+    resumed = RewardNetwork.from_pretrained(str(policy_folder), seed=1)
+    found = train_reward_model(resumed, compared(lemon_pairs), SHORT, run_log(tmp_path / "broken", SHORT))
+    again = RewardNetwork.from_pretrained(str(policy_folder), seed=1)
     # Nothing is left to do: only to measure.
-    assert train_reward_model(again, lemon_pairs, SHORT, run_log(tmp_path / "broken", SHORT)) == expected
+    assert train_reward_model(again, compared(lemon_pairs), SHORT, run_log(tmp_path / "broken", SHORT)) == expected
 
     assert found == expected
     for network in (resumed, again):
@@ -87,10 +87,10 @@ def test_micro_batches_do_not_change_the_gradient(
     weighted = [replace(pair, weight=1 + number % 3) for number, pair in enumerate(lemon_pairs)]
     metrics = []
     for budget in (100, 100_000):
-        network = RewardNetwork.from_language_model(*load_policy(str(policy_folder)), seed=1)
+        network = RewardNetwork.from_pretrained(str(policy_folder), seed=1)
         config = replace(SHORT, epochs=0.1, token_budget=budget)  # a step or so: later ones magnify rounding
         log = run_log(tmp_path / str(budget), config)
-        train_reward_model(network, weighted, config, log)
+        train_reward_model(network, compared(weighted), config, log)
         metrics.append(log.read()[0])
     for name in ("loss", "grad_norm", "margin"):
         assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-4), name
@@ -100,18 +100,18 @@ def test_over_long_pairs_are_counted_before_anything_is_trained(
     network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
     long = [replace(pair, rejected=" Ada" * 600) for pair in lemon_pairs[:3]]
-    before = network.head.detach().clone()
-    with pytest.raises(InputError, match=r"3 of 240 pairs are longer than the model's 512 tokens \(the longest has 6"):
-        train_reward_model(network, [*long, *lemon_pairs[3:]], CONFIG, run_log(tmp_path / "run", CONFIG))
-    assert torch.equal(network.head, before)
+    before = network.head.weight.detach().clone()
+    with pytest.raises(InputError, match=r"3 of 480 completions .* than the model's 512 tokens \(the longest has 6"):
+        train_reward_model(network, compared([*long, *lemon_pairs[3:]]), CONFIG, run_log(tmp_path / "run", CONFIG))
+    assert torch.equal(network.head.weight, before)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
     network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
-    network.head.data.fill_(float("nan"))
+    network.head.weight.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="the gradient is nan at step 1: lower learning_rate"):
-        train_reward_model(network, lemon_pairs, CONFIG, run_log(tmp_path / "run", CONFIG))
+        train_reward_model(network, compared(lemon_pairs), CONFIG, run_log(tmp_path / "run", CONFIG))
 
 
 @pytest.mark.parametrize(

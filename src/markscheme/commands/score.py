@@ -77,7 +77,7 @@ def score(
             old_rows = output.progress.tally.rows
             if output.note:
                 _say(talk, output.note)
-            _score_rows(file, judge, processes, output, talk, explain)
+            score_rows(file, judge, processes, output, talk, explain)
             tally = output.progress.tally
             if not tally.rows:
                 raise InputError(f"{file}: no rows in it")
@@ -124,7 +124,8 @@ def _batch_lines(processes: int) -> Callable[[int], int]:
     return lambda line: min(MIN_BATCH_LINES + line // (8 * processes), MAX_BATCH_LINES)
 
 
-def _score_rows(file: Path, judge: Scorer, processes: int, output: Output, talk: Console, explain: bool) -> None:
+def score_rows(file: Path, judge: Scorer, processes: int, output: Output, talk: Console, explain: bool) -> None:
+    """Scores the rows that `output` does not have yet, in so many worker processes; in this one if that is 0."""
     done, lines = output.progress, _batch_lines(processes)
     batches = read_batches(file, batch_lines=lines, after_line=done.line, after_bytes=done.input_bytes)
     name, file_bytes = str(file), file.stat().st_size

@@ -19,8 +19,8 @@ from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.config import PRESETS, GRPOConfig
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.training import train_grpo
-from markscheme.models import EMBEDDED, load_policy
-from markscheme.reward_models import RewardModelConfig, RewardNetwork, load_pairs, train_reward_model
+from markscheme.models import EMBEDDED
+from markscheme.reward_models import RewardModelConfig, RewardNetwork, compared, load_pairs, train_reward_model
 from markscheme.reward_models.model import MODEL_FOLDER
 from markscheme.reward_refresh import RefreshConfig, RefreshedRewardModel
 from markscheme.run_log import RunLog
@@ -156,10 +156,12 @@ def iterative(setting: Setting, folder: Path) -> None:
         initial_pairs(
             setting.engine, verifier, start_problems, setting.prompt_ids, pairs, sampling=sampling, seed=setting.seed
         )
-    first = RewardModelConfig(learning_rate=2e-3, warmup_steps=10, epochs=3, held_out_share=0.2, seed=setting.seed)
+    first = RewardModelConfig(
+        learning_rate=2e-3, warmup_steps=10, batch_size=10, epochs=3, held_out_share=0.2, seed=setting.seed
+    )
     if not (model / MODEL_FOLDER).exists():
-        network = RewardNetwork.from_language_model(*load_policy(EMBEDDED), setting.seed)
-        train_reward_model(network, load_pairs(pairs), first, RunLog(model, {}))
+        network = RewardNetwork.from_pretrained(EMBEDDED, seed=setting.seed)
+        train_reward_model(network, compared(load_pairs(pairs)), first, RunLog(model, {}))
         network.save(model / MODEL_FOLDER)
     config = replace(
         config_of(setting, PRESETS["deepseekmath"], learning_rate=1e-4),
@@ -167,7 +169,7 @@ def iterative(setting: Setting, folder: Path) -> None:
         iteration_steps=ITERATION_STEPS,
         logged_groups=PROBLEMS_A_STEP,
     )
-    again = replace(first, learning_rate=1e-3, epochs=2, batch_size=16, warmup_steps=5)
+    again = replace(first, learning_rate=1e-3, epochs=2, batch_size=5, warmup_steps=5)
     refreshed = RefreshedRewardModel(
         folder,
         model / MODEL_FOLDER,
