@@ -4,7 +4,13 @@ import pytest
 
 from markscheme.files import InputError
 from markscheme.reward_models import PreferencePair, evaluate_pairs
-from markscheme.reward_models.evaluation import evaluate_rewards, pair_accuracy
+from markscheme.reward_models.evaluation import (
+    balanced,
+    baseline_accuracy,
+    evaluate_rewards,
+    fifths,
+    pair_accuracy,
+)
 from markscheme.scoring import Outcome, Sample, Score
 
 
@@ -90,3 +96,65 @@ def test_questions_of_unequal_size_are_drawn_whole() -> None:
     # Draws: big twice 18/18 = 1, one of each 9/10 = 0.9, small twice 0/2 = 0; a quarter, a half and a quarter of them.
     found = pair_accuracy([1.0] * 9 + [0.0], ["big"] * 9 + ["small"])
     assert (found.accuracy, found.low, found.high) == (0.9, 0.0, 1.0)
+
+
+def test_knowing_the_writer_alone_is_worth_a_half_when_balanced() -> None:
+    # The large model beats the small one in 9 of 10 pairs; who always prefers the large one is right in all of those.
+    pairs = [
+        PreferencePair(
+            prompt=f"{k}?",
+            chosen="a",
+            rejected="b",
+            id=str(k),
+            chosen_by="small" if k % 10 == 0 else "large",
+            rejected_by="large" if k % 10 == 0 else "small",
+        )
+        for k in range(100)
+    ]
+    chosen = [float(pair.chosen_by == "large") for pair in pairs]
+    found = evaluate_rewards(pairs, chosen, [1 - value for value in chosen])
+    assert found.scorer.accuracy == 0.9
+    assert found.by_writer is not None
+    assert found.by_writer.accuracy.accuracy == 0.5
+    assert {name: (cell.num_pairs, cell.accuracy) for name, cell in found.by_writer.cells.items()} == {
+        "large > small": (90, 1.0),
+        "small > large": (10, 0.0),
+    }
+    assert evaluate_rewards(PAIRS, [1.0] * 4, [0.0] * 4).by_writer is None  # the pairs do not say
+
+
+def test_the_balanced_interval_draws_questions() -> None:
+    # Two cells of 50 questions, each right in half of them. Normal approximation: each mean has the variance 0.25 / 50,
+    # their mean half of that: 1.96 * sqrt(0.0025) = 0.098
+    credits = [float(k % 2) for k in range(100)]
+    cells = ["one" if k < 50 else "other" for k in range(100)]
+    found = balanced(credits, cells, [str(k) for k in range(100)])
+    assert found.accuracy.accuracy == 0.5
+    assert (found.accuracy.high - found.accuracy.low) / 2 == pytest.approx(0.098, abs=0.015)
+    alone = balanced([1.0, 0.0, 1.0], ["a", "a", "b"], ["q", "r", "r"])  # resamples without r have no cell b
+    assert (alone.accuracy.accuracy, alone.accuracy.low, alone.accuracy.high) == (0.75, 0.5, 1.0)
+
+
+def test_fifths_are_named_by_their_ends() -> None:
+    assert fifths([float(k) for k in range(10)]) == [
+        *["0 to 1"] * 2,
+        *["2 to 3"] * 2,
+        *["4 to 5"] * 2,
+        *["6 to 7"] * 2,
+        *["8 to 9"] * 2,
+    ]
+    assert fifths([3.0, 3.0, 3.0]) == ["3 to 3"] * 3
+
+
+def test_a_linear_model_learns_a_word_and_no_more() -> None:
+    def pairs(numbers: range) -> list[PreferencePair]:
+        return [
+            PreferencePair(prompt=f"{k}?", chosen=f"it is {k}, surely", rejected=f"it is {k}, maybe", id=str(k))
+            for k in numbers
+        ]
+
+    assert baseline_accuracy(pairs(range(20)), pairs(range(20, 40))).accuracy == 1.0
+    turned = [PreferencePair(prompt=p.prompt, chosen=p.rejected, rejected=p.chosen, id=p.id) for p in pairs(range(9))]
+    assert baseline_accuracy(pairs(range(20)), turned).accuracy == 0.0
+    unknown = [PreferencePair(prompt="q", chosen="alpha", rejected="beta", id="u")]
+    assert baseline_accuracy(pairs(range(20)), unknown).accuracy == 0.5  # it has seen neither: a tie

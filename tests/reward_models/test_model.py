@@ -5,19 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from torch.testing import assert_close
 from transformers import (
-    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    BertConfig,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
 )
 
 from markscheme.files import InputError
@@ -183,42 +175,6 @@ def test_a_completion_that_may_be_cut_keeps_its_end_token(network: RewardNetwork
     cut = network.encode("How many?", long)
     assert (len(cut), cut.completion_ids[-1]) == (network.max_tokens, network.tokenizer.eos_token_id)
     assert not network.fits(network.encode(long, "7"))  # the prompt leaves no room
-
-
-ENCODERS = {
-    "bert": BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64),
-    "roberta": RobertaConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=514
-    ),
-}
-
-
-@pytest.fixture(params=ENCODERS)
-def encoder_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """An encoder whose tokenizer has no end token, saved."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789.?", "ada", "apples"]
-    tokenizer = Tokenizer(WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1" if request.param == "bert" else "[CLS] $A [SEP] $B [SEP]",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    inputs = ["input_ids", "attention_mask"] + ["token_type_ids"] * (request.param == "bert")
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        model_max_length=512,
-        model_input_names=inputs,
-    ).save_pretrained(tmp_path / "encoder")
-    config = ENCODERS[request.param]
-    config.vocab_size, config.pad_token_id = len(words), 0
-    torch.manual_seed(0)
-    AutoModel.from_config(config).save_pretrained(tmp_path / "encoder")
-    return tmp_path / "encoder"
 
 
 def test_an_encoder_without_end_token_is_a_reward_model(encoder_folder: Path, tmp_path: Path) -> None:

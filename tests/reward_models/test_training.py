@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from markscheme.files import InputError
 from markscheme.reward_models import (
@@ -14,6 +15,7 @@ from markscheme.reward_models import (
     split_by_question,
     train_reward_model,
 )
+from markscheme.reward_models.config import Loss
 from markscheme.run_log import RunLog
 
 CONFIG = RewardModelConfig(
@@ -121,3 +123,60 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 def test_a_setting_out_of_range_is_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be .* got {value}"):
         RewardModelConfig(**{name: value})
+
+
+@pytest.mark.parametrize("loss", ["plackett-luce", "pointwise", "token-level"])
+def test_every_loss_learns_which_word_is_preferred(
+    network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path, loss: Loss
+) -> None:
+    config = replace(CONFIG, loss=loss)
+    found = train_reward_model(network, compared(lemon_pairs), config, run_log(tmp_path / "run", config))
+    assert found.scorer.accuracy > 0.9
+
+
+def test_adapters_learn_and_are_merged_when_saved(
+    network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    network.prepare(4, seed=0)
+    trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    assert "model.score.weight" in trained
+    assert all("lora_" in name or name == "model.score.weight" for name in trained)
+    config = replace(CONFIG, learning_rate=1e-2)
+    assert (
+        train_reward_model(network, compared(lemon_pairs), config, run_log(tmp_path / "run", config)).scorer.low > 0.6
+    )
+    network.save(tmp_path / "model")
+    loaded = RewardNetwork.load(tmp_path / "model")
+    assert not any("lora_" in name for name, _ in loaded.named_parameters())
+    texts = [network.encode(pair.prompt, pair.chosen) for pair in lemon_pairs[:4]]
+    assert_close(loaded.read(texts), network.read(texts), atol=1e-5, rtol=0)
+
+
+def test_forgotten_activations_give_the_same_gradient(
+    policy_folder: Path, lemon_pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    forgetful, other = (RewardNetwork.from_pretrained(str(policy_folder), seed=1) for _ in range(2))
+    forgetful.prepare(0, seed=0, gradient_checkpointing=True)
+    calls: list[bool] = []
+    layer = forgetful.model.base_model.layers[0]
+    layer.mlp.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    texts = [other.encode(pair.prompt, pair.chosen) for pair in lemon_pairs[:4]]
+    forgetful.read(texts)  # which finds out first how the model takes packed rows
+    calls.clear()
+    for network in (forgetful, other):
+        network.read(texts).sum().backward()
+    assert len(calls) == 2  # once forward, once again for the backward pass
+    for (name, weight), (_, same) in zip(forgetful.named_parameters(), other.named_parameters(), strict=True):
+        assert (weight.grad is None) == (same.grad is None), name
+        if weight.grad is not None:
+            assert_close(weight.grad, same.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_an_encoder_learns_it_too(encoder_folder: Path, lemon_pairs: list[PreferencePair], tmp_path: Path) -> None:
+    network = RewardNetwork.from_pretrained(str(encoder_folder), seed=1)
+    assert network.is_encoder
+    found = train_reward_model(network, compared(lemon_pairs), CONFIG, run_log(tmp_path / "run", CONFIG))
+    assert found.scorer.accuracy > 0.9
+    config, log = replace(CONFIG, loss="token-level"), run_log(tmp_path / "other", CONFIG)
+    with pytest.raises(InputError, match="token-level reads a value at each token, and an encoder has none"):
+        train_reward_model(network, compared(lemon_pairs), config, log)
