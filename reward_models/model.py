@@ -134,6 +134,8 @@ class RewardNetwork(nn.Module):
         if lora_rank:
             add_lora(trunk, lora_rank, seed)
         if gradient_checkpointing:
+            if not self.is_encoder:
+                self._packing  # noqa: B018  # finding it out puts every layer into evaluation
             checkpoint_gradients(trunk)
             for layer in trunk.modules():
                 if isinstance(layer, GradientCheckpointingLayer):

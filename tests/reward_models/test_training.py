@@ -159,7 +159,7 @@ def test_forgotten_activations_give_the_same_gradient(
     forgetful.prepare(0, seed=0, gradient_checkpointing=True)
     calls: list[bool] = []
     layer = forgetful.model.base_model.layers[0]
-    layer.mlp.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    layer.mlp.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
     texts = [other.encode(pair.prompt, pair.chosen) for pair in lemon_pairs[:4]]
     forgetful.read(texts)  # which finds out first how the model takes packed rows
     calls.clear()
