@@ -67,6 +67,37 @@ def majority_at_k(
     return float(weights @ (shares @ credit))
 
 
+def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float:
+    """Chance that the sample of the highest value among k, drawn without replacement, is right.
+
+    Samples that tie for it share the win equally. With the samples in the order of their values, the i-th of n is the
+    best of C(i - 1, k - 1) of the C(n, k) subsets (Cobbe et al. 2021, arXiv:2110.14168, rank one such subset; this is
+    the mean over all). NaN where there are fewer than k samples.
+
+    >>> best_of_k([0.1, 0.9, 0.5], [True, False, True], k=2)  # of 2 subsets out of 3 the wrong one is the best
+    0.3333333333333333
+    """
+    if len(values) != len(correct) or k < 1:
+        raise ValueError(f"needs as many values as verdicts and k >= 1, got {len(values)}, {len(correct)}, {k}")
+    n = len(values)
+    if n < k:
+        return math.nan
+    wins, below = 0.0, 0
+    for value in sorted(set(values)):
+        rights = [right for one, right in zip(values, correct, strict=True) if one == value]
+        subsets = math.comb(below + len(rights), k) - math.comb(below, k)  # whose highest value is this one
+        wins += subsets * sum(rights) / len(rights)
+        below += len(rights)
+    return wins / math.comb(n, k)
+
+
+def best_of_k_divergence(k: int) -> float:
+    """KL divergence in nats of the best of k from one sample, at most: log k - (k - 1) / k (Stiennon et al. 2020,
+    arXiv:2009.01325, appendix G.3; an upper bound by Beirami et al. 2024, arXiv:2401.01879).
+    """
+    return math.log(k) - (k - 1) / k
+
+
 def _tallies(sizes: Sequence[int], k: int, max_tallies: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """How the votes of k samples can fall on classes of these sizes, one row a way, and each way's probability."""
     ways = [1]  # ways[j]: in how many ways j votes can be spread over the classes so far

@@ -170,14 +170,19 @@ def _metric_order(metric: str) -> tuple[int, int]:
 
 
 def answer_label(sample: GradedCompletion) -> Hashable | None:
-    """What a sample votes for: right answers all equal the gold, wrong ones are told apart by their text."""
-    if sample.score.outcome is Outcome.NO_ANSWER:
+    """What a sample votes for."""
+    return label_of(sample.score, sample.k)
+
+
+def label_of(score: Score, k: int) -> Hashable | None:
+    """What the k-th completion votes for: right answers all equal the gold, wrong ones are told apart by their text."""
+    if score.outcome is Outcome.NO_ANSWER:
         return None
-    if sample.score.correct:
+    if score.correct:
         return True
-    if sample.score.answer is None:
-        return ("unnamed", sample.k)  # wrong, and nobody knows what: it agrees with no other
-    return " ".join(sample.score.answer.split())
+    if score.answer is None:
+        return ("unnamed", k)  # wrong, and nobody knows what: it agrees with no other
+    return " ".join(score.answer.split())
 
 
 def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float | int | None]]:

@@ -24,7 +24,7 @@ NUM_LENGTH_BINS = 24
 def pass_at_k_figure(before: Evaluation, after: Evaluation) -> Figure:
     """pass@k and maj@k against k, with 95 % intervals over problems."""
     figure = Figure(figsize=(WIDTH_INCHES, 3.4), layout="constrained")
-    axes = _axes(figure)
+    axes = new_axes(figure)
     for evaluation, colour, label in ((before, BEFORE_COLOUR, "before"), (after, AFTER_COLOUR, "after")):
         values = values_by_metric(evaluation.outcomes, evaluation.num_samples)
         for kind, style in (("pass", "-"), ("maj", "--")):
@@ -42,7 +42,7 @@ def pass_at_k_figure(before: Evaluation, after: Evaluation) -> Figure:
     axes.set_xlabel("k, samples per problem")
     axes.set_ylabel("share of problems")
     _room_above(axes)
-    _legend(figure, columns=2)
+    new_legend(figure, columns=2)
     return figure
 
 
@@ -53,7 +53,7 @@ def training_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(WIDTH_INCHES, 0.6 + 1.9 * len(panels)), layout="constrained")
     first: Axes | None = None
     for row, (name, points) in enumerate(panels, 1):
-        axes = _axes(figure, (len(panels), 1, row), sharex=first)
+        axes = new_axes(figure, (len(panels), 1, row), sharex=first)
         first = first or axes
         steps, values = zip(*points, strict=True)
         if name == "reward" and len(values) > 2 * SMOOTHED_STEPS:
@@ -82,7 +82,7 @@ def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
     longest = max(1, *(max(of_one) for of_one in lengths))
     bins = np.linspace(0, longest, min(NUM_LENGTH_BINS, longest) + 1).tolist()
     figure = Figure(figsize=(WIDTH_INCHES, 2.4), layout="constrained")
-    axes = _axes(figure)
+    axes = new_axes(figure)
     for of_one, colour, name in zip(lengths, (BEFORE_COLOUR, AFTER_COLOUR), ("before", "after"), strict=True):
         share = np.full(len(of_one), 100 / len(of_one))
         axes.hist(of_one, bins, weights=share, histtype="stepfilled", color=colour, alpha=0.25, linewidth=0)
@@ -90,7 +90,7 @@ def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
     axes.set_xlabel("completion tokens")
     axes.set_ylabel("% of completions")
     axes.set_xlim(0, longest)
-    _legend(figure, columns=2)
+    new_legend(figure, columns=2)
     return figure
 
 
@@ -105,7 +105,7 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
     ]
     figure = Figure(figsize=(WIDTH_INCHES, 0.9 + 2.2 * len(shown)), layout="constrained")
     for row, name in enumerate(shown, 1):
-        axes = _axes(figure, (len(shown), 1, row))
+        axes = new_axes(figure, (len(shown), 1, row))
         for k, (method, runs) in enumerate(curves.items()):
             colour, style = CURVE_COLOURS[k % len(CURVE_COLOURS)], ("-", "--")[k // len(CURVE_COLOURS) % 2]
             by_run = [_smoothed(_points(run, name)) for run in runs]
@@ -121,7 +121,7 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
         axes.set_ylabel(name.replace("_", " "))
         _room_above(axes)
     axes.set_xlabel("training step")
-    _legend(figure, columns=max(1, min(5, 80 // (max(map(len, curves)) + 9))))  # characters of a line
+    new_legend(figure, columns=max(1, min(5, 80 // (max(map(len, curves)) + 9))))  # characters of a line
     return figure
 
 
@@ -136,7 +136,7 @@ def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
     ]
 
 
-def _axes(figure: Figure, place: tuple[int, int, int] = (1, 1, 1), sharex: Axes | None = None) -> Axes:
+def new_axes(figure: Figure, place: tuple[int, int, int] = (1, 1, 1), sharex: Axes | None = None) -> Axes:
     axes = figure.add_subplot(*place, sharex=sharex)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -156,7 +156,7 @@ def _room_above(axes: Axes) -> None:
     axes.set_ylim(min(0.0, low), max(high, 0.0) + 0.08 * max(high - min(0.0, low), 0.01))
 
 
-def _legend(figure: Figure, columns: int) -> None:
+def new_legend(figure: Figure, columns: int) -> None:
     figure.legend(loc="outside upper left", ncols=columns, frameon=False, fontsize=9, labelcolor=INK)
 
 

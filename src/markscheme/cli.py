@@ -33,6 +33,7 @@ COMMANDS = {
     "pairs": "Make preference pairs from completions and their verdicts.",
     "train-reward-model": "Train a reward model on preference pairs.",
     "evaluate-reward-model": "Measure a reward model on preference pairs.",
+    "best-of-n": "Choose among completions by a reward model.",
 }
 
 USAGE_ERROR = 2

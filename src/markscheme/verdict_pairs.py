@@ -6,7 +6,7 @@ Shapes: P problems, G completions of each.
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from markscheme.files import InputError, write_lines
@@ -61,10 +61,11 @@ def verdict_pairs(
     """At most `pairs_per_problem` pairs of each problem, each of the weight 1 / (number of the problem's pairs).
 
     A pure function of its arguments. A text that was written several times counts once, and the pairs go through the
-    texts of both sides as evenly as can be. `origin` begins the pairs' ids.
+    texts of both sides as evenly as can be. One that was judged both correct and incorrect, as it can be where a verdict
+    depends on more than the text, is in no pair. `origin` begins the pairs' ids.
     """
     problems: dict[str, list[Labelled]] = {}
-    for one in labelled:
+    for one in _consistent(labelled):
         problems.setdefault(one.problem, []).append(one)
     pairs: list[PreferencePair] = []
     without_both = 0
@@ -76,8 +77,6 @@ def verdict_pairs(
             )
             for verdict in (True, False)
         }
-        both = {*texts[True]} & {*texts[False]}  # a verdict may depend on more than the text: such a text has none
-        texts = {verdict: [text for text in of_one if text not in both] for verdict, of_one in texts.items()}
         chosen_rejected = _combined(texts[True], texts[False], pairs_per_problem)
         without_both += not chosen_rejected
         pairs += [
@@ -98,6 +97,16 @@ def verdict_pairs(
         pairs=len(pairs),
     )
     return pairs, counts
+
+
+def _consistent(labelled: Iterable[Labelled]) -> list[Labelled]:
+    """The same, without a verdict where a problem's text was judged both correct and incorrect."""
+    labelled = list(labelled)
+    verdicts = {(one.problem, one.completion, one.correct) for one in labelled}
+    return [
+        replace(one, correct=None) if {(one.problem, one.completion, v) for v in (True, False)} <= verdicts else one
+        for one in labelled
+    ]
 
 
 def _combined(chosen: Sequence[str], rejected: Sequence[str], limit: int) -> list[tuple[str, str]]:

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def pairs(
         raise InputError(f"pairs_per_problem must be at least 1, got {pairs_per_problem}")
     if out.is_dir():
         raise InputError(f"{out} is a folder: give the name of a file")
-    labelled = _consistent(_judged(file, scorer) if scorer else _judged_before(file))
+    labelled = _judged(file, scorer) if scorer else list(_judged_before(file))
     if not labelled:
         raise InputError(f"{file}: no rows in it")
     made, counts = verdict_pairs(labelled, pairs_per_problem, seed, file.name.partition(".")[0])
@@ -107,13 +106,3 @@ def _labelled(row: Mapping[str, Any], where: str) -> Labelled:
     problem = hashlib.sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     completion = column(row, "completion", where)
     return Labelled(problem=problem, question=question, completion=completion, correct=score.correct)
-
-
-def _consistent(labelled: Iterable[Labelled]) -> list[Labelled]:
-    """The same, without a verdict where a problem's text was judged both correct and incorrect."""
-    labelled = list(labelled)
-    verdicts = {(one.problem, one.completion, one.correct) for one in labelled}
-    return [
-        replace(one, correct=None) if {(one.problem, one.completion, v) for v in (True, False)} <= verdicts else one
-        for one in labelled
-    ]
