@@ -61,8 +61,8 @@ def verdict_pairs(
     """At most `pairs_per_problem` pairs of each problem, each of the weight 1 / (number of the problem's pairs).
 
     A pure function of its arguments. A text that was written several times counts once, and the pairs go through the
-    texts of both sides as evenly as can be. One that was judged both correct and incorrect, as it can be where a verdict
-    depends on more than the text, is in no pair. `origin` begins the pairs' ids.
+    texts of both sides as evenly as can be. One that was judged both correct and incorrect, since a verdict may depend
+    on more than the text, is in no pair. `origin` begins the pairs' ids.
     """
     problems: dict[str, list[Labelled]] = {}
     for one in _consistent(labelled):
