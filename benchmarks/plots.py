@@ -125,6 +125,36 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
     return figure
 
 
+def hacking_figure(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]], alarms: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Figure:
+    """What the reward says of the dev problems, and what the verifier says of the same completions, by step; a cross
+    where an alarm was given.
+    """
+    figure = Figure(figsize=(WIDTH_INCHES, 4.8), layout="constrained")
+    for row, (name, label) in enumerate((("dev_proxy", "reward on dev"), ("dev_accuracy", "accuracy on dev")), 1):
+        axes = new_axes(figure, (2, 1, row))
+        for k, (run, metrics) in enumerate(runs.items()):
+            points = dict(_points(metrics, name))
+            axes.plot(
+                list(points),
+                list(points.values()),
+                color=CURVE_COLOURS[k],
+                marker="o",
+                markersize=3.5,
+                label=run if row == 1 else None,
+            )
+            given = [alarm["step"] for alarm in alarms.get(run, ()) if alarm["step"] in points]
+            crosses = [points[step] for step in given]
+            axes.plot(given, crosses, "x", color=INK, markersize=8, label="alarm" if row == 1 and given else None)
+        axes.set_ylabel(label)
+        axes.tick_params(labelbottom=row == 2)
+        _room_above(axes)
+    axes.set_xlabel("training step")
+    new_legend(figure, columns=3)
+    return figure
+
+
 def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Each value with those of the steps before it, as many as `SMOOTHED_STEPS`, where there are far more."""
     if len(points) <= 2 * SMOOTHED_STEPS:

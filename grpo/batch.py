@@ -25,7 +25,7 @@ from markscheme.grpo.rollout import (
     Decode,
     PromptIds,
     Rollout,
-    greedy_scores,
+    greedy_rollouts,
     rollout_seeds,
     sample_groups,
     score_metrics,
@@ -127,7 +127,7 @@ class Draw:
         groups_PG = sample_groups(*common, seeds_PG, config.score_deadline_s)
         greedy_P = None
         if config.estimator == "remax":
-            greedy_P = [score.value for score in greedy_scores(*common, config.score_deadline_s)]
+            greedy_P = [rollout.score.value for rollout in greedy_rollouts(*common, config.score_deadline_s)]
         stop_if_unscored(groups_PG, UNSCORED_LIMIT)
         if self.critic is not None:
             return by_critic(groups_PG, self.critic)

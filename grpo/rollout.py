@@ -118,31 +118,30 @@ def sample_groups(
     return parallel.joined(parallel.of_all(groups))
 
 
-def greedy_metrics(
+def greedy_rollouts(
     generator: Generator,
     scorer: Scorer,
     problems: Sequence[Problem],
     prompt_ids: PromptIds,
     sampling: Sampling,
     score_deadline_s: float,
-) -> dict[str, float]:
+) -> list[Rollout]:
+    """The likeliest completion of each problem."""
+    greedy = Sampling(temperature=0.0, max_completion_tokens=sampling.max_completion_tokens, stop=sampling.stop)
+    groups = sample_groups(generator, scorer, problems, prompt_ids, greedy, [[0]] * len(problems), score_deadline_s)
+    return [group[0] for group in groups]
+
+
+def greedy_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """How the likeliest completions do on the dev problems."""
-    scores = greedy_scores(generator, scorer, problems, prompt_ids, sampling, score_deadline_s)
+    scores = [rollout.score for rollout in rollouts]
     return {f"dev_{name}": value for name, value in score_metrics(scores).items()}
 
 
-def greedy_scores(
-    generator: Generator,
-    scorer: Scorer,
-    problems: Sequence[Problem],
-    prompt_ids: PromptIds,
-    sampling: Sampling,
-    score_deadline_s: float,
-) -> list[Score]:
-    """Of the likeliest completion of each problem."""
-    greedy = Sampling(temperature=0.0, max_completion_tokens=sampling.max_completion_tokens, stop=sampling.stop)
-    groups = sample_groups(generator, scorer, problems, prompt_ids, greedy, [[0]] * len(problems), score_deadline_s)
-    return [group[0].score for group in groups]
+def scores_by(scorer: Scorer, rollouts: Sequence[Rollout], score_deadline_s: float) -> list[Score]:
+    """What another scorer says of rollouts; each process asks about its share."""
+    samples = [_sample(rollout.problem, rollout.completion) for rollout in parallel.share_of(rollouts)]
+    return parallel.joined(parallel.of_all(score_as_written(scorer, samples, score_deadline_s)))
 
 
 def score_metrics(scores: Sequence[Score]) -> dict[str, float]:

@@ -25,8 +25,10 @@ from markscheme.grpo.batch import Batch, Draw, batch_metrics, joined, records, u
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.flops import update_flops
 from markscheme.grpo.head import check_head
-from markscheme.grpo.rollout import Decode, PromptIds, greedy_metrics
+from markscheme.grpo.monitor import HackingMonitor, step_figures
+from markscheme.grpo.rollout import Decode, PromptIds, greedy_metrics, greedy_rollouts
 from markscheme.grpo.update import Progress, update_policy
+from markscheme.grpo.watch import Watch
 from markscheme.machine import gemm_peak, give_back_memory
 from markscheme.models import has_adapter, plain_weights
 from markscheme.optimizer import make_optimizer
@@ -54,6 +56,7 @@ def train_grpo(
     critic: Critic | None = None,
     next_scorer: Callable[[int], Scorer] | None = None,
     dev_scorer: Scorer | None = None,
+    monitor: HackingMonitor | None = None,
     async_depth: int = 0,
     on_step: Callable[[int, Mapping[str, Any]], None] = lambda step, metrics: None,
 ) -> None:
@@ -66,19 +69,25 @@ def train_grpo(
         next_scorer: the reward of iteration 1, 2, ..., such as a reward model trained on with the rollouts so far,
             which are in the run's completions.jsonl; by default it stays `scorer`.
         dev_scorer: judges the dev problems; by default as the reward does.
+        monitor: watches whether the reward is exploited: it sees what the reward says of the dev problems beside what
+            `dev_scorer`, which must give verdicts, says of the same completions.
         async_depth: 1: while a step learns, the next one's rollouts are drawn, by a generator elsewhere which holds the
             weights of before; the objective must correct for that. 0: one after the other.
         on_step: is told (steps done, the step's metrics and timings).
 
     Raises:
-        ValueError: if `decode` or `critic` is missing, or the reward has no parts where these are to be compared.
+        ValueError: if `decode` or `critic` is missing, the reward has no parts where these are to be compared, or the
+            monitor would see nothing.
         InputError: if a prompt leaves no room for its completion. Nothing has been generated then.
         GoldError: if a gold cannot be read.
         FloatingPointError: if the gradient is not finite.
         UnscoredError: if more than a fifth of a step's completions could not be scored.
         MismatchError: if the generator does not seem to hold the policy's weights.
+        StoppedError: if the monitor raises an alarm that stops; the checkpoint is written then.
     """
     _check_arrangement(policy, generator, critic, config, async_depth)
+    if monitor is not None:
+        _check_monitored(dev_problems, dev_scorer, config, is_renewed=next_scorer is not None)
     check_head(policy)
     check_room(policy, [*problems, *dev_problems], prompt_ids, config.max_completion_tokens)
     draw = Draw(
@@ -92,17 +101,21 @@ def train_grpo(
     )
     run = _Run.of(policy, critic, config, log, async_depth)
     first_step, flight = run.resume()
+    watch = None if monitor is None else Watch(monitor, log)
+    if watch is not None:
+        watch.resume()
     generator.load_weights(plain_weights(policy))
     policy.train()
     clock, ahead = _Clock(), _Ahead()
 
-    def dev_metrics() -> dict[str, float]:
+    def dev_metrics(step: int) -> dict[str, float]:
         common = (dev_problems, prompt_ids, config.sampling(), config.score_deadline_s)
         with clock("dev"):
-            return greedy_metrics(generator, dev_scorer or draw.scorer, *common)
+            rollouts = greedy_rollouts(generator, dev_scorer or draw.scorer, *common)
+            return greedy_metrics(rollouts) | ({} if watch is None else watch.probe(step, rollouts, draw))
 
     if dev_problems and not parallel.of_all(log.read())[0]:
-        log.write(0, dev_metrics(), clock.take())
+        log.write(0, dev_metrics(0), clock.take())
     for step in range(first_step, config.steps):
         iteration = config.iteration(step)
         begins = step > 0 and config.iteration(step - 1) < iteration
@@ -121,20 +134,24 @@ def train_grpo(
             generator.release()
         with clock("update"):
             metrics = run.update(step, flight)
+        if watch is not None:
+            metrics |= step_figures(flight.drawn.groups_PG)
         give_back_memory()
         with clock("rollout"):
             next_flight = ahead.end()
         with clock("update"):
             generator.load_weights(plain_weights(policy))
         if dev_problems and (done % config.dev_every == 0 or done == config.steps):
-            metrics |= dev_metrics()
+            metrics |= dev_metrics(done)
         timings = clock.take()
         timings |= _throughput(policy, flight, config, timings)
         log.write(done, metrics, timings)
         run.log_completions(flight, {"step": done, "iteration": iteration, "scorer": draw.judge})
         flight = next_flight
-        run.save(done, flight)
+        run.save(done, flight, is_due=watch is not None and watch.stops)
         on_step(done, metrics | timings)
+        if watch is not None:
+            watch.stop()
 
 
 def _check_arrangement(
@@ -153,6 +170,22 @@ def _check_arrangement(
         raise ValueError("async_depth 1 needs a generator that does not share the policy's weights")
     if async_depth and config.objective.correction == "none":
         raise ValueError("async_depth 1 learns from what older weights wrote: choose an objective.correction")
+
+
+def _check_monitored(
+    dev_problems: Sequence[Problem], dev_scorer: Scorer | None, config: GRPOConfig, is_renewed: bool
+) -> None:
+    """
+    Raises:
+        ValueError: if a monitor would see nothing.
+    """
+    if not dev_problems or dev_scorer is None:
+        raise ValueError("a monitor compares the reward with a gold: give dev_problems and a dev_scorer too")
+    if is_renewed and config.iteration_steps < 2 * config.dev_every:
+        raise ValueError(
+            f"dev_every {config.dev_every} leaves no two probes to an iteration of {config.iteration_steps} steps: "
+            "a monitor would never see the renewed reward rise"
+        )
 
 
 def _reference(policy: PreTrainedModel, config: GRPOConfig) -> PreTrainedModel | None:
@@ -285,14 +318,16 @@ class _Run:
         if self.reference is not None:
             self.reference.load_state_dict(self.policy.state_dict())
 
-    def save(self, step: int, flight: _Flight | None = None, progress: Progress | None = None) -> None:
+    def save(
+        self, step: int, flight: _Flight | None = None, progress: Progress | None = None, *, is_due: bool = False
+    ) -> None:
         """Writes a checkpoint before a step, with its batch where it is there already, or inside of it, with how far it
-        has come, if one is due.
+        has come, if one is due, as it also is at the end and every `checkpoint_every` optimizer steps.
         """
         if self.async_depth and progress is not None:
             return  # meanwhile the weights of before the step draw the next batch
         position = step * self.config.optimizer_steps + (progress.done if progress else 0)
-        if position % self.config.checkpoint_every and step != self.config.steps:
+        if not is_due and position % self.config.checkpoint_every and step != self.config.steps:
             return
         extra: dict[str, Any] = {"flight": None if flight is None else flight.to_plain(progress)}
         if self.critic is not None:

@@ -7,6 +7,8 @@ from markscheme.reward_models.judge import Judge, JudgeConfig
 from markscheme.reward_models.loss import bradley_terry_loss
 from markscheme.reward_models.model import RewardNetwork
 from markscheme.reward_models.preferences import Comparison, PreferencePair, compared, split_by_question
+from markscheme.reward_models.process_scorer import ProcessRewardModel
+from markscheme.reward_models.process_training import train_process_model
 from markscheme.reward_models.scorer import RewardModel
 from markscheme.reward_models.steps import LabelledSteps
 from markscheme.reward_models.training import train_reward_model
@@ -19,6 +21,7 @@ __all__ = [
     "PairAccuracy",
     "PairEvaluation",
     "PreferencePair",
+    "ProcessRewardModel",
     "RewardModel",
     "RewardModelConfig",
     "RewardNetwork",
@@ -29,5 +32,6 @@ __all__ = [
     "load_pairs",
     "load_steps",
     "split_by_question",
+    "train_process_model",
     "train_reward_model",
 ]

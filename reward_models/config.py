@@ -24,7 +24,8 @@ class RewardModelConfig(OptimizerConfig):
     warmup_steps: int = 20
     """Steps in which the learning rate rises to its peak."""
     batch_size: int = 32
-    """Questions in an optimizer step, each with all of its completions and pairs."""
+    """Questions in an optimizer step, each with all of its completions and pairs. For a process model: beginnings of
+    solutions, each with the labelled steps that go on from it (for an encoder: steps)."""
     epochs: float = 1.0
     """Passes over the training questions. Reward models overfit beyond one (Ouyang et al. 2022, appendix C.2)."""
     token_budget: int = 4_096

@@ -3,6 +3,7 @@
 Shapes: Q questions, C cells, R resamples.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -172,15 +173,24 @@ def _resampled(sums: NDArray[np.float64], counts: NDArray[np.intp], seed: int) -
     return np.concatenate(accuracies)
 
 
-def baseline_accuracy(
+def baselines(
     train: Sequence[PreferencePair], held_out: Sequence[PreferencePair], seed: int = 0
-) -> PairAccuracy:
-    """Of a linear model on n-grams that learned from the same pairs: what a reward model must beat."""
+) -> dict[str, PairEvaluation]:
+    """What can be known more simply, learned from the same pairs: by a linear model on n-grams, and, where the pairs
+    say who wrote them, by the writers alone, of whom the one is better that won more often against the other.
+    """
+    if not train:
+        return {}
     model = NGramModel(train)
     chosen = model.rewards([pair.chosen for pair in held_out])
     rejected = model.rewards([pair.rejected for pair in held_out])
-    credits = [credit(better, worse) for better, worse in zip(chosen, rejected, strict=True)]
-    return pair_accuracy(credits, [pair.group for pair in held_out], seed)
+    found = {"linear model on n-grams": evaluate_rewards(held_out, chosen, rejected, seed)}
+    if found["linear model on n-grams"].by_writer is not None:
+        wins = Counter((pair.chosen_by, pair.rejected_by) for pair in train)
+        chosen = [float(wins[pair.chosen_by, pair.rejected_by]) for pair in held_out]
+        rejected = [float(wins[pair.rejected_by, pair.chosen_by]) for pair in held_out]
+        found["knowing only who wrote them"] = evaluate_rewards(held_out, chosen, rejected, seed)
+    return found
 
 
 def fifths(values: Sequence[float]) -> list[str]:

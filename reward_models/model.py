@@ -52,8 +52,12 @@ class RewardNetwork(nn.Module):
             self.head.float()
             _keep_the_end_apart(model, tokenizer)
         self.centre, self.spread = 0.0, 1.0
+        self.low, self.high = -math.inf, math.inf
+        """Between them lie 99 % of the standardised rewards of the held-out completions."""
         self.truncates = False
         """Whether a completion that is too long is read as far as there is room."""
+        self.threshold = 0.5
+        """Of a process model: a step is taken for wrong below this probability."""
         self.eval()  # for good: without dropout, training draws no random numbers
 
     @classmethod
@@ -99,7 +103,11 @@ class RewardNetwork(nn.Module):
                 raise ValueError("its weights have no head")
             network = cls(model, load_tokenizer(str(folder)), settings["kind"])
             network.centre, network.spread = float(settings["centre"]), float(settings["spread"])
+            low, high = settings.get("low"), settings.get("high")  # not in the files of older versions
+            network.low, network.high = -math.inf if low is None else low, math.inf if high is None else high
             network.truncates = bool(settings["truncates"])
+            if network.kind == "process":
+                network.threshold = float(settings["threshold"])
         except (OSError, ValueError, KeyError, SafetensorError, InputError) as error:
             raise InputError(f"{folder}: the reward model in it cannot be read ({error}); train it again") from error
         return network
@@ -113,7 +121,10 @@ class RewardNetwork(nn.Module):
         """
         if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
             raise InputError(f"{folder} is not empty and holds no reward model: choose another folder")
-        settings = {"kind": self.kind, "centre": self.centre, "spread": self.spread, "truncates": self.truncates}
+        settings: dict[str, Any] = {"kind": self.kind, "centre": self.centre, "spread": self.spread}
+        settings |= {"low": _finite_or_none(self.low), "high": _finite_or_none(self.high), "truncates": self.truncates}
+        if self.kind == "process":
+            settings["threshold"] = self.threshold
         with whole_folder(folder) as partial:
             write_pretrained(self.model, self.tokenizer, partial)
             write_json(partial / SETTINGS_FILE, settings)
@@ -278,6 +289,10 @@ class RewardNetwork(nn.Module):
         """(r - centre) / spread: on held-out completions, rewards have mean 0 and standard deviation 1."""
         return (reward - self.centre) / self.spread
 
+    def in_range(self, value: float) -> bool:
+        """Whether a standardised reward is one that was usual in training; outside, the model guesses."""
+        return self.low <= value <= self.high
+
 
 def check_folder(folder: Path) -> None:
     """
@@ -293,6 +308,20 @@ def check_folder(folder: Path) -> None:
     )
 
 
+def kind_of(folder: Path) -> Kind:
+    """What the reward model in a folder values: whole completions (outcome) or each of their steps (process).
+
+    Raises:
+        InputError: if the folder holds no reward model.
+    """
+    check_folder(folder)
+    try:
+        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        return "process" if settings["kind"] == "process" else "outcome"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: its {SETTINGS_FILE} cannot be read ({error!r}); train it again") from error
+
+
 def _keep_the_end_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Gives padding a token of its own. transformers reads a decoder at the last token that is no padding: where the
     end token is padding, it would read the one before.
@@ -304,6 +333,11 @@ def _keep_the_end_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
         # Without another special token, padding has no name: then it is an error rather than a wrong reward.
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad) if others else None
     model.config.get_text_config().pad_token_id = model.config.pad_token_id = pad
+
+
+def _finite_or_none(number: float) -> float | None:
+    """JSON has no infinity."""
+    return number if math.isfinite(number) else None
 
 
 def _text_of(prompt: Prompt) -> str:

@@ -73,7 +73,7 @@ def train_reward_model(
 ) -> PairEvaluation:
     """Trains `network` in place; goes on from the run folder's last checkpoint.
 
-    Afterwards its centre and spread are those of the held-out rewards, and the held-out accuracy is returned.
+    Afterwards its centre, spread and range are those of the held-out rewards, and the held-out accuracy is returned.
 
     Raises:
         InputError: if a completion is longer than the network can read and `over_long` refuses it, if no question is
@@ -168,12 +168,14 @@ def _take_over(checkpoints: Path, network: RewardNetwork, optimizer: Optimizer, 
 
 
 def measure(network: RewardNetwork, held_out: Sequence[Example], token_budget: int) -> PairEvaluation:
-    """Evaluates on held-out pairs; the network's centre and spread are then those of their rewards."""
+    """Evaluates on held-out pairs; the network's centre, spread and range are then those of their rewards."""
     rewards = iter(network.rewards([one for example in held_out for one in example.sequences], token_budget))
     by_example = [[next(rewards) for _ in example.sequences] for example in held_out]
     every = [reward for rewards_K in by_example for reward in rewards_K]
     network.centre = statistics.fmean(every)
     network.spread = statistics.pstdev(every) or 1.0  # rewards that are all the same stay the same
+    cuts = statistics.quantiles(map(network.standardise, every), n=200, method="inclusive")
+    network.low, network.high = cuts[0], cuts[-1]  # at 0.5 and 99.5 %
     pairs = [pair for example in held_out for pair in example.comparison.pairs]
     both = [
         (rewards_K[better], rewards_K[worse])

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from markscheme.compose import Cascade, Clip, Gate, WeightedSum, as_scorer
+from markscheme.compose import Cascade, Clip, Ensemble, Gate, Shaped, WeightedSum, as_scorer
 from markscheme.models import save_policy
 from markscheme.policy.make import make_model, make_tokenizer
 from markscheme.remote_scorer import RemoteScorer
-from markscheme.reward_models import Judge, JudgeConfig, RewardModel, RewardNetwork
+from markscheme.reward_models import Judge, JudgeConfig, ProcessRewardModel, RewardModel, RewardNetwork
 from markscheme.scoring import Outcome, Sample, Score, Scorer
 from markscheme.verifiers import (
     AnswerKind,
@@ -64,15 +64,20 @@ class WithGold:
 FOLDER = tempfile.TemporaryDirectory(prefix="markscheme-contract-")  # goes with this process
 
 
-def reward_model() -> RewardModel:
-    """A reward model with random weights that reads 512 tokens: some of the samples are longer."""
+def reward_models() -> list[Scorer]:
+    """Reward models with random weights that read 512 tokens: some of the samples are longer."""
     tokenizer = make_tokenizer()
     model = make_model(len(tokenizer), width=32, layers=1, seed=0)
     model.config.max_position_embeddings = 512
-    folder = Path(FOLDER.name) / "model"
-    save_policy(model, tokenizer, Path(FOLDER.name) / "policy")
-    RewardNetwork.from_pretrained(str(Path(FOLDER.name) / "policy"), seed=1).save(folder)
-    return RewardModel(folder)
+    policy, folder = Path(FOLDER.name) / "policy", Path(FOLDER.name)
+    save_policy(model, tokenizer, policy)
+    RewardNetwork.from_pretrained(str(policy), seed=1).save(folder / "outcome")
+    RewardNetwork.from_pretrained(str(policy), seed=1, kind="process").save(folder / "process")
+    return [
+        RewardModel(folder / "outcome"),
+        ProcessRewardModel(folder / "process"),
+        ProcessRewardModel(folder / "process", "min"),
+    ]
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -138,8 +143,12 @@ SCORERS: list[Scorer] = [
     Gate(MATH, as_scorer(shortness), otherwise=-1.0),
     Cascade([as_scorer(agrees), MATH, NumericVerifier(lenient=True)]),
     Clip(as_scorer(shortness), low=0.1, high=0.5),
+    Shaped(MATH, as_scorer(shortness)),
+    Shaped(NumericVerifier(), Ensemble([RepetitionPenalty(ngram=3), FormatVerifier()], "min"), alpha=2.0),
+    Ensemble([as_scorer(shortness), as_scorer(agrees, name="agrees"), FormatVerifier()]),
+    Ensemble([MATH, NumericVerifier(), NumericVerifier(lenient=True)], "lower", penalty=0.5),
     WeightedSum({"math": (MATH, 1.0), "length": (LengthPenalty(max_tokens=100, buffer_tokens=50), 1.0)}),
-    reward_model(),
+    *reward_models(),
     Judge(JudgeConfig(url=f"{URL}/v1", model="judge")),
     Judge(JudgeConfig(url=f"{URL}/v1", model="judge", votes=3, temperature=1.0)),
     RemoteScorer(URL, chunk_size=10),
@@ -221,6 +230,9 @@ def _without_times(record: dict[str, Any]) -> dict[str, Any]:
     if "reward" in evidence:
         record = {**record, "value": Near(record["value"])}
         evidence["reward"] = Near(evidence["reward"])
+    if "steps" in record and "steps" in evidence:  # a process model's
+        steps = [[end, Near(value)] for end, value in record["steps"]]
+        record = {**record, "value": Near(record["value"]), "steps": steps}
     return {**record, "evidence": evidence, "parts": parts}
 
 

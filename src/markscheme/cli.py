@@ -31,8 +31,8 @@ COMMANDS = {
     "grpo": "Train a policy by GRPO on the verdicts of a verifier or the ratings of a reward model.",
     "plan": "What a GRPO run needs: memory, and the seconds of a step.",
     "pairs": "Make preference pairs from completions and their verdicts.",
-    "train-reward-model": "Train a reward model on preference pairs.",
-    "evaluate-reward-model": "Measure a reward model on preference pairs.",
+    "train-reward-model": "Train a reward model on preference pairs or labelled steps.",
+    "evaluate-reward-model": "Measure a reward model on preference pairs or labelled steps.",
     "best-of-n": "Choose among completions by a reward model.",
 }
 

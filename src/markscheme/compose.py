@@ -8,13 +8,17 @@ import hashlib
 import json
 import math
 import numbers
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
 VERDICTS = frozenset({Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER})
+SATURATED = 30.0  # beyond, a sigmoid is rounded to 0 or 1, and a wrong answer would tie with a right one
+How = Literal["mean", "min", "lower"]
+"""How an ensemble makes one value of several: see `Ensemble`."""
 
 
 def _version(kind: str, scorers: Sequence[Scorer], **settings: Any) -> str:
@@ -184,6 +188,102 @@ class Clip:
             return _missing(score, parts)
         value = min(max(score.value, self.low), self.high)
         return Score(value=value, outcome=score.outcome, answer=score.answer, parts=parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """sigmoid(alpha * r) + (v - 1), r the rating, v = 1 where `rule` says CORRECT and 0 where it says anything else
+    (Qwen2.5-Math, arXiv:2409.12122).
+
+    Correct answers lie in (0, 1) and all others in (-1, 0), so the rating only ranks among its like. Outcome and answer
+    are the rule's; where `rule` or `rating` has no value, the score has none.
+    """
+
+    rule: Scorer
+    rating: Scorer
+    alpha: float = 0.5
+    """How steep: 0.5 in the paper."""
+
+    def __post_init__(self) -> None:
+        if not (self.alpha > 0 and math.isfinite(self.alpha)):
+            raise ValueError(f"alpha must be above 0 and finite, got {self.alpha}")
+
+    @property
+    def name(self) -> str:
+        return f"shaped({self.rule.name}, {self.rating.name})"
+
+    @property
+    def version(self) -> str:
+        return _version("shaped", [self.rule, self.rating], alpha=self.alpha)
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        verdicts, ratings = self.rule.score(samples), self.rating.score(samples)
+        return [self._shape(verdict, rating) for verdict, rating in zip(verdicts, ratings, strict=True)]
+
+    def _shape(self, verdict: Score, rating: Score) -> Score:
+        parts = {"rule": verdict, "rating": rating}
+        if verdict.value is None:
+            return _missing(verdict, parts, missing="rule")
+        if rating.value is None:
+            return _missing(rating, parts, missing="rating")
+        steep = min(max(self.alpha * rating.value, -SATURATED), SATURATED)
+        right = float(verdict.outcome is Outcome.CORRECT)
+        value = 1 / (1 + math.exp(-steep)) + (right - 1)
+        return Score(value=value, outcome=verdict.outcome, answer=verdict.answer, parts=parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """One value of several reward models, such as those of several seeds (Coste et al. 2024, arXiv:2310.02743).
+
+    - mean
+    - min: the worst case
+    - lower: mean - penalty * standard deviation, a lower confidence bound (the paper takes the variance; this has the
+      unit of the reward)
+
+    The standard deviation of the values, with n, is in the evidence as "disagreement". If any part has no value,
+    neither has the ensemble. It always RATES, whatever the parts say: where a verdict is to count, put the ensemble
+    behind the rule (`Shaped`, `Gate`). Parts are named "1.reward_model", "2.reward_model", ...
+    """
+
+    scorers: Sequence[Scorer]
+    how: How = "mean"
+    penalty: float = 1.0
+    """Standard deviations that "lower" takes off."""
+
+    def __post_init__(self) -> None:
+        if len(self.scorers) < 2:
+            raise ValueError(f"an ensemble needs at least two scorers, got {len(self.scorers)}")
+        if self.how not in get_args(How):
+            raise ValueError(f"how must be one of {', '.join(get_args(How))}, got {self.how!r}")
+        if not (self.penalty >= 0 and math.isfinite(self.penalty)):
+            raise ValueError(f"penalty must be at least 0 and finite, got {self.penalty}")
+
+    @property
+    def name(self) -> str:
+        return f"{self.how}({', '.join(scorer.name for scorer in self.scorers)})"
+
+    @property
+    def version(self) -> str:
+        return _version("ensemble", self.scorers, how=self.how, penalty=self.penalty)
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        names = [f"{position}.{scorer.name}" for position, scorer in enumerate(self.scorers, 1)]
+        columns = [scorer.score(samples) for scorer in self.scorers]
+        return [self._joined(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+    def _joined(self, parts: Mapping[str, Score]) -> Score:
+        values: list[float] = []
+        for name, score in parts.items():
+            if score.value is None:
+                return _missing(score, parts, missing=name)
+            values.append(score.value)
+        mean, disagreement = statistics.mean(values), statistics.pstdev(values)  # exact, so nothing overflows
+        of_each = {"mean": mean, "min": min(values), "lower": mean - self.penalty * disagreement}
+        value = of_each[self.how]
+        if not math.isfinite(value):
+            return Score(value=None, outcome=Outcome.FAILED, parts=parts, evidence={"error": "the penalty overflows"})
+        return Score(value=value, outcome=Outcome.RATED, parts=parts, evidence={"disagreement": disagreement})
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
     RunLog(out, record)  # refuses a folder of another run
     scorer = MathVerifier()
     engine = TorchEngine(policy, tokenizer)
-    test = _problems("test", config.num_test, config)
+    test = quickstart_problems("test", config.num_test, config.seed)
 
     def measured(name: str, title: str) -> Evaluation:
         settings = EvaluationConfig(num_samples=8, max_completion_tokens=MAX_COMPLETION_TOKENS, seed=config.seed)
@@ -108,14 +108,14 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
 
     before = measured("before", "1/3 before  ")
     log = RunLog(out / "grpo", {**record, "grpo": asdict(config.grpo())})
-    dev = _problems("dev", config.num_dev, config)
+    dev = quickstart_problems("dev", config.num_dev, config.seed)
     watch = _Watch(dev)
     with progress_bar(console, "2/3 training", config.steps) as bar:
         train_grpo(
             policy,
             engine,
             scorer,
-            _problems("train", config.steps * config.prompts_per_step, config),
+            quickstart_problems("train", config.steps * config.prompts_per_step, config.seed),
             lambda problem: form.prompt_ids(problem.question, tokenizer),
             config.grpo(),
             log,
@@ -174,8 +174,9 @@ class _Watch:
         return f"reward {metrics['reward']:.3f}{self._dev}"
 
 
-def _problems(split: str, count: int, config: QuickstartConfig) -> list[Problem]:
-    return list(itertools.islice(generated_problems(split, DIFFICULTY, config.seed), count))
+def quickstart_problems(split: str, count: int, seed: int) -> list[Problem]:
+    """The first so many of a part of the generated task."""
+    return list(itertools.islice(generated_problems(split, DIFFICULTY, seed), count))
 
 
 def _summary(comparison: Comparison, config: QuickstartConfig, train_cpu_s: float) -> dict[str, Any]:

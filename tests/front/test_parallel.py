@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from markscheme import parallel
 from markscheme.cli import run as run_here
 from markscheme.models import load_policy
+from markscheme.reward_models import RewardNetwork
 
 pytestmark = pytest.mark.processes
 
@@ -147,6 +148,19 @@ def test_a_run_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     assert one.keys() == two.keys()
     assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
     assert load_policy(str(tmp_path / "two" / "policy"))[0].num_parameters() > 0
+
+
+def test_a_reward_model_is_watched_by_two_processes_as_by_one(tmp_path: Path) -> None:
+    network = RewardNetwork.from_pretrained("embedded", seed=1)
+    network.low, network.high = -0.5, 0.5
+    network.save(tmp_path / "reward")
+    more = ["--reward-model", str(tmp_path / "reward"), "--reward", "shaped", "--monitor.probes", "1"]
+    torchrun(2, "-m", "markscheme", *options(tmp_path / "two"), *more)
+    assert run_here([*options(tmp_path / "one"), *more]) == 0
+    assert_like(metrics_of(tmp_path / "two"), metrics_of(tmp_path / "one"))
+    assert "hacking_alarm" in metrics_of(tmp_path / "two")[-1]
+    one, two = ((tmp_path / name / "probes.jsonl").read_text().splitlines() for name in ("one", "two"))
+    assert [json.loads(line)["correct"] for line in one] == [json.loads(line)["correct"] for line in two]
 
 
 @pytest.mark.vllm

@@ -15,7 +15,7 @@ import pytest
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling
 from markscheme.grpo.reward import CHUNK, THREAD_NAME, score_as_written
-from markscheme.grpo.rollout import greedy_metrics, sample_groups
+from markscheme.grpo.rollout import greedy_metrics, greedy_rollouts, sample_groups
 from markscheme.problems import Problem
 from markscheme.scoring import GoldError, Outcome, Sample, Score
 
@@ -319,7 +319,9 @@ def test_the_likeliest_completions_are_scored_the_same_way(released: threading.E
         return rated(samples)
 
     def metrics(answer: Callable[[Sequence[Sample]], Any]) -> dict[str, float]:
-        return greedy_metrics(Backwards(), Scripted(answer), PROBLEMS, lambda problem: (1,), Sampling(), 0.5)
+        return greedy_metrics(
+            greedy_rollouts(Backwards(), Scripted(answer), PROBLEMS, lambda problem: (1,), Sampling(), 0.5)
+        )
 
     assert metrics(rated) == {"dev_unscored_share": 0.0, "dev_reward": 45.0}  # the mean of 0, 10, ... 90
     assert metrics(hang) == {"dev_unscored_share": 1.0}

@@ -1,4 +1,4 @@
-"""A language model of a few thousand weights, and a preference that it learns in seconds."""
+"""Models of a few thousand weights, and what they learn in seconds: a preference, and which steps are good."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast, RobertaConfig
 
 from markscheme.policy.make import make_model, make_tokenizer
-from markscheme.reward_models import PreferencePair, RewardNetwork
+from markscheme.reward_models import LabelledSteps, PreferencePair, RewardNetwork
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +49,25 @@ def lemon_pairs() -> list[PreferencePair]:
             )
         )
     return pairs
+
+
+@pytest.fixture(scope="session")
+def lemon_steps() -> list[LabelledSteps]:
+    """A step that speaks of lemons is good, one of melons is wrong; none is labelled behind a wrong one."""
+    names = ("Ada", "Ben", "Mia", "Tom")
+    solutions = []
+    for number in range(160):
+        error, num_steps = (None, 0, 1, 2)[number * 7 // 4 % 4], 3 + number % 2
+        fruits = ["melons" if k == error else "lemons" for k in range(num_steps)]
+        solutions.append(
+            LabelledSteps(
+                prompt=f"{names[number % 4]} has {number} lemons. How many?",
+                steps=tuple(f"{names[(number + k) % 4]} has {number + k} {fruit}." for k, fruit in enumerate(fruits)),
+                labels=tuple(None if error is not None and k > error else float(k != error) for k in range(num_steps)),
+                id=f"lemon-{number}",
+            )
+        )
+    return solutions
 
 
 ENCODERS = {

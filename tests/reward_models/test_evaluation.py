@@ -6,7 +6,7 @@ from markscheme.files import InputError
 from markscheme.reward_models import PreferencePair, evaluate_pairs
 from markscheme.reward_models.evaluation import (
     balanced,
-    baseline_accuracy,
+    baselines,
     evaluate_rewards,
     fifths,
     pair_accuracy,
@@ -153,8 +153,28 @@ def test_a_linear_model_learns_a_word_and_no_more() -> None:
             for k in numbers
         ]
 
-    assert baseline_accuracy(pairs(range(20)), pairs(range(20, 40))).accuracy == 1.0
+    def accuracy(held_out: list[PreferencePair]) -> float:
+        [(name, found)] = baselines(pairs(range(20)), held_out).items()
+        assert name == "linear model on n-grams"
+        return found.scorer.accuracy
+
+    assert accuracy(pairs(range(20, 40))) == 1.0
     turned = [PreferencePair(prompt=p.prompt, chosen=p.rejected, rejected=p.chosen, id=p.id) for p in pairs(range(9))]
-    assert baseline_accuracy(pairs(range(20)), turned).accuracy == 0.0
+    assert accuracy(turned) == 0.0
     unknown = [PreferencePair(prompt="q", chosen="alpha", rejected="beta", id="u")]
-    assert baseline_accuracy(pairs(range(20)), unknown).accuracy == 0.5  # it has seen neither: a tie
+    assert accuracy(unknown) == 0.5  # it has seen neither: a tie
+    assert baselines([], unknown) == {}
+
+
+def test_the_writer_who_won_more_often_is_preferred() -> None:
+    def pair_of(number: int, better: str, worse: str) -> PreferencePair:
+        return PreferencePair(
+            prompt=f"{number}?", chosen="a", rejected="b", id=str(number), chosen_by=better, rejected_by=worse
+        )
+
+    train = [pair_of(k, *(("large", "small") if k % 3 else ("small", "large"))) for k in range(9)]
+    held_out = [pair_of(k, *(("large", "small") if k % 4 else ("small", "large"))) for k in range(9, 21)]
+    found = baselines(train, held_out)["knowing only who wrote them"]
+    assert found.scorer.accuracy == 9 / 12
+    assert found.by_writer is not None
+    assert found.by_writer.accuracy.accuracy == 0.5

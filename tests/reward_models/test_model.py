@@ -129,7 +129,23 @@ def test_saved_and_loaded_it_is_the_same(network: RewardNetwork, tmp_path: Path)
     assert loaded.standardise(6.25) == 2.0  # (6.25 - 0.25) / 3
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     settings = json.loads((tmp_path / "model" / "reward_model.json").read_text())
-    assert settings == {"kind": "outcome", "centre": 0.25, "spread": 3.0, "truncates": False}
+    expected = {"kind": "outcome", "centre": 0.25, "spread": 3.0, "truncates": False, "low": None, "high": None}
+    assert settings == expected
+
+
+def test_the_usual_range_is_saved_and_open_where_it_is_not_known(network: RewardNetwork, tmp_path: Path) -> None:
+    network.save(tmp_path / "never_measured")
+    unknown = RewardNetwork.load(tmp_path / "never_measured")
+    assert all(unknown.in_range(value) for value in (-1e300, 0.0, 1e300))
+    network.low, network.high = -2.5, 2.0
+    network.save(tmp_path / "measured")
+    loaded = RewardNetwork.load(tmp_path / "measured")
+    assert (loaded.low, loaded.high) == (-2.5, 2.0)
+    assert [loaded.in_range(value) for value in (-2.6, -2.5, 2.0, 2.1)] == [False, True, True, False]
+    path = tmp_path / "measured" / "reward_model.json"
+    older = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("low", "high")}
+    path.write_text(json.dumps(older))
+    assert RewardNetwork.load(tmp_path / "measured").in_range(1e300)
 
 
 def test_the_head_is_drawn_from_the_seed(policy_folder: Path) -> None:

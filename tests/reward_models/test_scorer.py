@@ -15,6 +15,7 @@ TOLERANCE = 1e-5  # kernels round differently for batches of different shapes
 @pytest.fixture
 def folder(network: RewardNetwork, tmp_path: Path) -> Path:
     network.centre, network.spread = 0.1, 0.5
+    network.low, network.high = -1.0, 1.0
     network.save(tmp_path / "model")
     return tmp_path / "model"
 
@@ -45,7 +46,11 @@ def test_a_score_is_the_standardised_reward_of_the_text_as_it_was_trained(
         assert sequence.completion_ids[-1] == network.tokenizer.eos_token_id
         [reward] = network.rewards([sequence], token_budget=1_000)
         assert score.value == pytest.approx((reward - 0.1) / 0.5, abs=TOLERANCE)
-        assert score.evidence == {"tokens": len(sequence), "reward": pytest.approx(reward, abs=TOLERANCE)}
+        assert score.evidence == {
+            "tokens": len(sequence),
+            "reward": pytest.approx(reward, abs=TOLERANCE),
+            "in_range": -1 <= score.value <= 1,
+        }
 
 
 def test_a_score_does_not_depend_on_the_batch(scorer: RewardModel, samples: list[Sample], folder: Path) -> None:

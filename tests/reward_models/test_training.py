@@ -40,7 +40,7 @@ def test_learns_which_word_is_preferred(
     assert losses[-1] < 0.2
 
 
-def test_centre_and_spread_are_those_of_the_held_out_rewards(
+def test_centre_spread_and_range_are_those_of_the_held_out_rewards(
     network: RewardNetwork, lemon_pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
     train_reward_model(network, compared(lemon_pairs), SHORT, run_log(tmp_path / "run", SHORT))
@@ -49,6 +49,12 @@ def test_centre_and_spread_are_those_of_the_held_out_rewards(
     values = [network.standardise(reward) for reward in network.rewards(texts, token_budget=10_000)]
     assert statistics.fmean(values) == pytest.approx(0, abs=1e-4)
     assert statistics.pstdev(values) == pytest.approx(1, abs=1e-4)
+    # Of 134 rewards, 0.5 % of the way from the first to the last is 0.005 * 133 = 0.665 of the way to the second.
+    assert len(values) == 134
+    first, second, *_, last_but_one, last = sorted(values)
+    assert network.low == pytest.approx(first + 0.665 * (second - first), abs=1e-4)
+    assert network.high == pytest.approx(last - 0.665 * (last - last_but_one), abs=1e-4)
+    assert sum(map(network.in_range, values)) == 132
 
 
 class KilledError(Exception):
@@ -76,7 +82,9 @@ def test_an_interrupted_run_ends_bit_by_bit_like_one_in_one_piece(
 
     assert found == expected
     for network in (resumed, again):
-        assert (network.centre, network.spread) == (whole.centre, whole.spread)
+        assert (network.centre, network.spread, network.low, network.high) == (
+            whole.centre, whole.spread, whole.low, whole.high,
+        )  # fmt: skip
         for name, tensor in whole.state_dict().items():
             assert torch.equal(network.state_dict()[name], tensor), name
     metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "broken")]

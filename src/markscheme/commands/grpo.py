@@ -9,8 +9,10 @@ from cyclopts import Parameter
 
 from markscheme import parallel, trackers
 from markscheme.benchmarks.tasks.generated import SOURCE
+from markscheme.commands.reward_options import RewardOptions
 from markscheme.commands.shared import (
     RULES,
+    VERIFIERS,
     EngineOptions,
     TaskOptions,
     TrainedModelOptions,
@@ -24,6 +26,7 @@ from markscheme.files import InputError
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.head import check_head
+from markscheme.grpo.monitor import HackingMonitor, MonitorConfig
 from markscheme.grpo.training import train_grpo
 from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.problems import Problem
@@ -31,6 +34,7 @@ from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
 from markscheme.reward_refresh import RefreshConfig, RefreshedRewardModel
 from markscheme.run_log import RunLog
+from markscheme.scoring import Scorer
 from markscheme.trackers import Tracker
 
 
@@ -43,6 +47,8 @@ def grpo(
     dev_split: str | None = None,
     dev_limit: int = 200,
     scorer: str = "math",
+    rewards: Annotated[RewardOptions | None, Parameter(name="*")] = None,
+    monitor: MonitorConfig | None = None,
     preset: str | None = None,
     tracker: Tracker | None = None,
     config: Path | None = None,
@@ -62,7 +68,10 @@ def grpo(
     dev_limit
         The first so many dev problems only.
     scorer
-        math, gsm8k or cmath, or the folder of a reward model.
+        math, gsm8k or cmath, or the folder of a reward model, which then is the reward alone and judges the dev
+        problems too.
+    monitor
+        What raises an alarm that the reward model is exploited, and what follows; with --reward-model and --dev-split.
     preset
         Settings of a paper: ppo, deepseekmath, dapo, dr-grpo, gspo, cispo, sapo, rloo, reinforce++ or online-rft; other
         options overrule it.
@@ -74,14 +83,17 @@ def grpo(
         The value model, which the estimator gae (PPO) needs.
     labeller
         math, gsm8k or cmath: after each iteration (--iteration-steps), its verdicts on the policy's completions make
-        the pairs on which the reward model that --scorer names is trained further.
+        the pairs on which the reward model (--reward-model, else the one that --scorer names) is trained further.
     refresh
         How it is trained further.
     """
     model, settings, engine = model or TrainedModelOptions(), settings or GRPOConfig(), engine or EngineOptions()
-    if settings.supervision == "parts":
+    rewards = rewards or RewardOptions()
+    if settings.supervision == "parts" and rewards.reward != "sum":
+        has_none = scorer if rewards.reward_model is None else f"--reward {rewards.reward or 'gate'}"
         raise InputError(
-            f"--supervision parts compares the parts of a WeightedSum, and {scorer} has none: see train_grpo"
+            f"--supervision parts compares the parts of a WeightedSum, and {has_none} has none: give --reward sum, "
+            "or see train_grpo"
         )
     if labeller is not None and parallel.count() > 1:
         raise InputError("a reward model is trained further in one process only: leave out --labeller, or torchrun")
@@ -89,8 +101,17 @@ def grpo(
         raise InputError("PPO's value model works in one process only: take another preset, or leave out torchrun")
     if engine.async_depth and settings.objective.correction == "none":
         raise InputError("--async-depth 1 learns from what older weights wrote: give an --objective.correction too")
-    reward = scorer_by_name(scorer)
-    renewal = _renewal(out, scorer, labeller, refresh, settings)
+    rating = rewards.rating()
+    if rating is not None and scorer not in VERIFIERS:
+        raise InputError(f"beside --reward-model, --scorer is a verifier: {', '.join(VERIFIERS)}, not {scorer}")
+    judge = scorer_by_name(scorer)
+    reward = judge if rating is None else rewards.combined(judge, rating)
+    renewal = _renewal(out, scorer, rewards, labeller, refresh, settings)
+    if rating is not None and dev_split:
+        monitor = monitor or MonitorConfig()
+        _check_monitored(settings, is_renewed=renewal is not None)
+    elif monitor is not None:
+        raise InputError("--monitor watches a reward model on dev problems: give --reward-model and --dev-split too")
     if renewal is not None:
         settings = replace(settings, logged_groups=settings.prompts_per_step)  # it learns from all of them
     if task.task == SOURCE and task.limit is None:  # it has no end: take as many as the run uses
@@ -98,7 +119,7 @@ def grpo(
     problems = task.problems()
     dev = replace(task, split=dev_split, limit=dev_limit) if dev_split else None
     dev_problems = dev.problems() if dev else []
-    check_golds(reward, [*problems, *dev_problems])
+    check_golds(judge, [*problems, *dev_problems])
     policy, tokenizer = load_policy(model.model, model.revision, model.dtype)
     form = task.prompt_format()
     record = {
@@ -111,6 +132,10 @@ def grpo(
         "prompt_format": asdict(form),
         "grpo": asdict(settings),
     }
+    if rating is not None:
+        record["reward"] = rewards.record(judge, rating)
+    if monitor is not None:  # what follows an alarm changes no number: under another action, a run goes on
+        record["monitor"] = {name: value for name, value in asdict(monitor).items() if name != "action"}
     if renewal is not None:
         record["refresh"] = {"labeller": labeller, **asdict(renewal.config)}
     check_head(policy)
@@ -135,6 +160,10 @@ def grpo(
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def next_scorer(iteration: int) -> Scorer:
+        assert renewal is not None
+        return renewal(iteration) if rating is None else rewards.combined(judge, renewal(iteration))
+
     def on_step(done: int, metrics: Mapping[str, Any]) -> None:
         bar.update(done, step_note(metrics))
         track(done, metrics)
@@ -151,7 +180,9 @@ def grpo(
             dev_problems=dev_problems,
             decode=decode,
             critic=value_model,
-            next_scorer=renewal,
+            next_scorer=None if renewal is None else next_scorer,
+            dev_scorer=None if rating is None else judge,
+            monitor=None if monitor is None else HackingMonitor(monitor),
             async_depth=engine.async_depth,
             on_step=on_step,
         )
@@ -159,21 +190,38 @@ def grpo(
     say(f"in {out}: policy, metrics.jsonl, completions.jsonl")
 
 
+def _check_monitored(settings: GRPOConfig, *, is_renewed: bool) -> None:
+    if is_renewed and settings.iteration_steps < 2 * settings.dev_every:
+        raise InputError(
+            f"the monitor needs two probes of each reward model: with --dev-every {settings.dev_every}, give "
+            f"--iteration-steps {2 * settings.dev_every} or more, got {settings.iteration_steps}"
+        )
+
+
 def _renewal(
-    out: Path, scorer: str, labeller: str | None, refresh: RefreshConfig | None, settings: GRPOConfig
+    out: Path,
+    scorer: str,
+    rewards: RewardOptions,
+    labeller: str | None,
+    refresh: RefreshConfig | None,
+    settings: GRPOConfig,
 ) -> RefreshedRewardModel | None:
     """What trains the reward model further, if it is to be."""
     if labeller is None:
         if refresh is not None:
             raise InputError("--refresh says how the reward model is trained further: give the --labeller too")
         return None
-    if scorer in RULES:
+    if rewards.reward_model is None and scorer in RULES:
         raise InputError(f"the scorer {scorer} cannot be trained further: leave out --labeller, or name a reward model")
     if not settings.iteration_steps:
         raise InputError("the reward model is trained further after each iteration: give --iteration-steps too")
     return RefreshedRewardModel(
-        out, Path(scorer), verifier_by_name(labeller), settings.iteration_steps, refresh or RefreshConfig()
-    )  # fmt: skip
+        out,
+        rewards.reward_model or Path(scorer),
+        verifier_by_name(labeller),
+        settings.iteration_steps,
+        refresh or RefreshConfig(),
+    )
 
 
 def step_note(metrics: Mapping[str, Any]) -> str:

@@ -202,9 +202,10 @@ def scorer_by_name(name: str, lenient: bool = False) -> Scorer:
     if name == "steps":
         return StepVerifier()
     if Path(name).is_dir():
-        from markscheme.reward_models import RewardModel
+        from markscheme.reward_models import ProcessRewardModel, RewardModel
+        from markscheme.reward_models.model import kind_of
 
-        return RewardModel(Path(name))
+        return ProcessRewardModel(Path(name)) if kind_of(Path(name)) == "process" else RewardModel(Path(name))
     raise InputError(f"no scorer {name!r}; there are {', '.join(RULES)}, and the folders of reward models")
 
 

@@ -1,25 +1,26 @@
-"""`markscheme train-reward-model`: a reward model from preferences."""
+"""`markscheme train-reward-model`: a reward model from preferences, or from labelled steps."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from rich.markup import escape
 from rich.table import Table
 
+from markscheme.commands.process_model import train_process
 from markscheme.commands.shared import TrainedModelOptions, console, say
 from markscheme.files import sha256_of, write_json
 from markscheme.models import fingerprint
 from markscheme.progress import progress_bar
 from markscheme.reward_models import PairAccuracy, PairEvaluation, RewardModelConfig, RewardNetwork, load_comparisons
-from markscheme.reward_models.evaluation import baseline_accuracy
+from markscheme.reward_models.evaluation import baselines
 from markscheme.reward_models.examples import OverLong, encode_all
 from markscheme.reward_models.model import MODEL_FOLDER
 from markscheme.reward_models.preferences import split_by_question
 from markscheme.reward_models.training import train_encoded
 from markscheme.run_log import RunLog
-
-NGRAMS = "linear model on n-grams"
 
 
 def train_reward_model(
@@ -27,26 +28,34 @@ def train_reward_model(
     /,
     *,
     out: Path,
+    kind: Literal["outcome", "process"] = "outcome",
     model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
     over_long: OverLong = "refuse",
     config: Path | None = None,
     settings: Annotated[RewardModelConfig | None, Parameter(name="*")] = None,
 ) -> None:
-    """Train a reward model on preferences; killed and called again, it goes on from its last checkpoint.
+    """Train a reward model on preferences, or on labelled steps; killed and called again, it goes on from its last
+    checkpoint.
 
     Parameters
     ----------
     pairs
         .jsonl or .jsonl.gz with prompt (or problem, question), chosen and rejected; or prompt, responses and scores,
-        ranks or labels; or prompt, completion and label.
+        ranks or labels; or prompt, completion and label. For --kind process: steps with labels, in the form of TRL,
+        PRM800K, ProcessBench, MR-GSM8K or Math-Shepherd.
     out
         Run folder: config.toml, metrics.jsonl, checkpoints, and at the end model and evaluation.json.
+    kind
+        outcome: a value for a whole completion; process: one for each of its steps.
     over_long
         What is done with completions that are longer than the model can read.
     config
         TOML file of options.
     """
     model, settings = model or TrainedModelOptions(), settings or RewardModelConfig()
+    if kind == "process":
+        train_process(pairs, out, model, over_long, settings)
+        return
     loaded = load_comparisons(pairs)
     for reason, count in loaded.left_out.items():
         if count:
@@ -84,43 +93,41 @@ def train_reward_model(
             on_step=lambda done, _, loss: bar.update(done, f"loss {loss:.3f}"),
         )
     network.save(out / MODEL_FOLDER)
-    ngrams = baseline_accuracy(
+    others = baselines(
         [pair for one in train for pair in one.comparison.pairs],
         [pair for one in held_out for pair in one.comparison.pairs],
     )
-    write_json(out / "evaluation.json", {**asdict(evaluation), "baselines": {NGRAMS: asdict(ngrams)}})
-    print_pair_evaluation(evaluation, "held-out pairs", {NGRAMS: ngrams})
+    record = {name: asdict(other) for name, other in others.items()}
+    write_json(out / "evaluation.json", {**asdict(evaluation), "baselines": record})
+    print_pair_evaluation(evaluation, "held-out pairs", others)
     say(f"in {out}: {MODEL_FOLDER}, evaluation.json, metrics.jsonl")
     say(f"to score with it: markscheme score FILE.jsonl --scorer {out / MODEL_FOLDER}")
 
 
-def print_pair_evaluation(
-    evaluation: PairEvaluation, title: str, baselines: dict[str, PairAccuracy] | None = None
-) -> None:
+def print_pair_evaluation(evaluation: PairEvaluation, title: str, beside: Mapping[str, PairEvaluation]) -> None:
     """The accuracy with its interval, and beside it what can be known more simply."""
     table = Table(title=f"{title}, n = {evaluation.num_pairs}", title_justify="left")
-    table.add_column(f"{evaluation.num_questions} questions")
-    table.add_column("pair accuracy", justify="right")
-    table.add_column("95 % interval", justify="right")
-
-    def add(name: str, one: PairAccuracy, style: str | None = None) -> None:
-        table.add_row(name, f"{one.accuracy:.3f}", f"{one.low:.3f} to {one.high:.3f}", style=style)
-
-    add("reward model", evaluation.scorer)
-    add("  balanced by length", evaluation.by_length.accuracy)
+    table.add_column(f"{evaluation.num_questions} questions, 95 % interval", no_wrap=True)
+    table.add_column("pair accuracy", justify="right", no_wrap=True)
     if evaluation.by_writer is not None:
-        add("  balanced by who wrote them", evaluation.by_writer.accuracy)
-    others = {
-        **(baselines or {}),
-        "always the longer one": evaluation.longer_is_better,
-        "always the shorter one": evaluation.shorter_is_better,
-    }
-    for name, one in others.items():
-        add(name, one, "dim")
+        table.add_column("balanced by writer", justify="right", no_wrap=True)
+
+    def add(name: str, *figures: PairAccuracy, style: str | None = "dim") -> None:
+        cells = [f"{one.accuracy:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in figures]
+        table.add_row(name, *map(escape, cells), style=style)
+
+    add("reward model", *_figures(evaluation), style=None)
+    add("  balanced by length", evaluation.by_length.accuracy, style=None)
+    for name, other in beside.items():
+        add(name, *_figures(other))
+    add("always the longer one", evaluation.longer_is_better)
+    add("always the shorter one", evaluation.shorter_is_better)
     console.print(table)
-    for name, one in others.items():
-        if one.accuracy >= evaluation.scorer.accuracy:
-            say(f"no better than: {name} ({one.accuracy:.3f})")
+    lengths = {"always the longer": [evaluation.longer_is_better], "always the shorter": [evaluation.shorter_is_better]}
+    for name, figures in ({name: _figures(other) for name, other in beside.items()} | lengths).items():
+        for what, one, model in zip(("accuracy", "balanced by writer"), figures, _figures(evaluation), strict=False):
+            if one.accuracy >= model.accuracy:
+                say(f"{name}, {what}: {one.accuracy:.3f}, and the reward model {model.accuracy:.3f}: it is no better")
     before, after = evaluation.calibration.as_trained, evaluation.calibration.scaled
     say(
         f"calibration: error {before.ece:.3f}, Brier {before.brier:.3f}; at temperature "
@@ -133,3 +140,7 @@ def print_pair_evaluation(
             f"{evaluation.num_unscored} pairs without a score are left out; "
             f"counted as wrong, the accuracy is {evaluation.pessimistic:.3f}"
         )
+
+
+def _figures(evaluation: PairEvaluation) -> list[PairAccuracy]:
+    return [evaluation.scorer, *([evaluation.by_writer.accuracy] if evaluation.by_writer else [])]
