@@ -9,6 +9,7 @@ import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GRPO = (DOCS / "grpo.md").read_text(encoding="utf-8")
+REWARD_MODELS = (DOCS / "reward-models.md").read_text(encoding="utf-8")
 METRICS = ("greedy", "pass@1")
 
 
@@ -123,3 +124,58 @@ def speed_row(workload: dict[str, Any]) -> str:
 
 def mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+def test_the_reward_model_on_gsm8k_is_what_was_measured() -> None:
+    evaluation = record_of("reward-model-gsm8k")["evaluation"]
+    for name, one in (("reward model", evaluation), *evaluation["baselines"].items()):
+        assert pair_row(name, one) in REWARD_MODELS, pair_row(name, one)
+    for name in ("longer", "shorter"):
+        row = f"| always the {name} one | {figure_of(evaluation[f'{name}_is_better'])} | |"
+        assert row in REWARD_MODELS, row
+    assert f"n = {evaluation['num_pairs']} pairs of {evaluation['num_questions']} questions" in REWARD_MODELS
+
+
+def pair_row(name: str, evaluation: dict[str, Any]) -> str:
+    return f"| {name} | {figure_of(evaluation['scorer'])} | {figure_of(evaluation['by_writer']['accuracy'])} |"
+
+
+def figure_of(figure: dict[str, float]) -> str:
+    return f"{figure['accuracy']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def test_the_hacked_and_the_healthy_runs_are_what_was_measured() -> None:
+    for seed in record_of("hacking")["seeds"]:
+        assert hacking_row(seed) in REWARD_MODELS, hacking_row(seed)
+        assert not seed["runs"]["careful"]["alarms"]
+        assert len(seed["runs"]["careless"]["alarms"]) >= 1
+
+
+def hacking_row(seed: dict[str, Any]) -> str:
+    cells = [f"{seed['reward_model']['accuracy']:.3f} (n = {seed['reward_model']['pairs']})"]
+    for name in ("careful", "careless"):
+        run = seed["runs"][name]
+        cells.append(f"{run['reward'][0]:+.2f} → {run['reward'][-1]:+.2f}")
+        cells.append(
+            " → ".join(f"{one:.3f}" for one in (run["accuracy"][0], max(run["accuracy"]), run["accuracy"][-1]))
+        )
+        cells.append(", ".join(f"step {step}" for step in run["alarms"]) or "none")
+    return f"| {seed['seed']} | {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("name", ["reward-model-speed", "reward-model-speed-generated"])
+def test_the_trainer_beside_trl_is_what_was_measured(name: str) -> None:
+    record = record_of(name)
+    for contender, runs in record["contenders"].items():
+        assert trainer_row(record, contender, runs) in REWARD_MODELS, trainer_row(record, contender, runs)
+    if name == "reward-model-speed":  # in the other one, Python and torch are most of the memory
+        assert record["ratios"]["pairs_per_cpu_second"] >= 1.6
+        assert record["ratios"]["memory"] <= 0.6
+
+
+def trainer_row(record: dict[str, Any], contender: str, runs: list[dict[str, Any]]) -> str:
+    data = {"gsm8k_test_pairs.jsonl.gz": "GSM8K", "pairs.jsonl": "generated"}[record["settings"]["pairs"]]
+    who = {"ours": "markscheme", "trl": f"TRL {record['versions']['trl'].rpartition('.')[0]}"}[contender]
+    speed = mean([run["pairs"] / run["seconds"] for run in runs])
+    accuracies = " ".join(f"{run['accuracy']:.3f}" for run in runs)
+    return f"| {data} | {who} | {speed:.1f} | {mean([run['peak_mb'] for run in runs]):,.0f} | {accuracies} |"

@@ -70,7 +70,7 @@ def _with_reward_model(out: Path, settings: QuickstartConfig) -> None:
         f"reward model: {pairs.scorer.accuracy:.3f} of {pairs.num_pairs} held-out pairs right "
         f"(95 % interval {pairs.scorer.low:.3f} to {pairs.scorer.high:.3f})"
     )
-    table = Table(title=f"first, best and last on {settings.num_dev} dev problems, greedy", title_justify="left")
+    table = Table(title=f"{settings.num_dev} dev problems, greedy: first, (best,) last", title_justify="left")
     for name in ("run", "reward is"):
         table.add_column(name, no_wrap=True)
     for name in ("reward", "accuracy", "alarms"):
@@ -80,9 +80,9 @@ def _with_reward_model(out: Path, settings: QuickstartConfig) -> None:
         ratings, accuracies = ([line[key] for line in probes] for key in ("dev_proxy", "dev_accuracy"))
         table.add_row(
             name,
-            "verifier and model" if name == "careful" else "model alone",
-            ", ".join(f"{value:+.2f}" for value in (ratings[0], max(ratings), ratings[-1])),
-            ", ".join(f"{value:.3f}" for value in (accuracies[0], max(accuracies), accuracies[-1])),
+            "verifier, model" if name == "careful" else "model alone",
+            f"{ratings[0]:+.2f} → {ratings[-1]:+.2f}",
+            " → ".join(f"{value:.3f}" for value in (accuracies[0], max(accuracies), accuracies[-1])),
             str(len(chapter.alarms[name])),
         )
     console.print(table)
