@@ -20,6 +20,9 @@ from markscheme.reward_models.steps import LabelledSteps
 from markscheme.reward_models.training import OnStep, fit
 from markscheme.run_log import RunLog
 
+OF_PREFERENCES = ("loss", "label_smoothing", "centring")
+"""Settings that say nothing to a process model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepExample:
@@ -155,7 +158,8 @@ def check_process(network: RewardNetwork, config: RewardModelConfig) -> None:
     """
     if network.kind != "process":
         raise InputError(f"the network is of kind {network.kind}, and what values steps is of kind process")
-    if config.loss != "bradley-terry" or config.label_smoothing or config.centring:
+    default = RewardModelConfig()
+    if any(getattr(config, name) != getattr(default, name) for name in OF_PREFERENCES):
         raise InputError(
             "a process model learns labels by their cross entropy: leave out loss, label_smoothing and centring"
         )

@@ -18,7 +18,7 @@ from markscheme.reward_models.model import MODEL_FOLDER
 from markscheme.reward_models.preferences import split_by_question
 from markscheme.reward_models.process import step_values
 from markscheme.reward_models.process_evaluation import StepEvaluation, evaluate_values
-from markscheme.reward_models.process_training import check_process, encode_steps, train_on_steps
+from markscheme.reward_models.process_training import OF_PREFERENCES, check_process, encode_steps, train_on_steps
 from markscheme.run_log import RunLog
 
 TOKEN_BUDGET = 8_192
@@ -55,7 +55,7 @@ def train_process(
             "over_long": over_long,
             **counts,
         },
-        "reward_model": asdict(settings),
+        "reward_model": {name: value for name, value in asdict(settings).items() if name not in OF_PREFERENCES},
     }
     log = RunLog(out, record)
     with progress_bar(console, "steps", settings.num_steps(len(train))) as bar:
