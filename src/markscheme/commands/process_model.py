@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.table import Table
 
+from markscheme.commands.reward_network import say_where, shown_steps, start_network
 from markscheme.commands.shared import TrainedModelOptions, console, say
 from markscheme.files import sha256_of, write_json
 from markscheme.machine import origin
-from markscheme.models import fingerprint
 from markscheme.progress import progress_bar
 from markscheme.reward_models import ProcessRewardModel, RewardModelConfig, RewardNetwork, load_steps
 from markscheme.reward_models.bootstrap import Figure
@@ -30,12 +30,8 @@ def train_process(
 ) -> None:
     """Trains a process model into a run folder, and says what it is worth on held-out questions."""
     solutions = load_steps(steps)
-    network = RewardNetwork.from_pretrained(
-        model.model, model.revision, seed=settings.seed, dtype=model.dtype, kind="process"
-    )
+    network, weights = start_network(model, settings, "process")
     check_process(network, settings)
-    weights = fingerprint(network.model.base_model, network.tokenizer)  # the head is new
-    network.prepare(model.lora_rank, settings.seed, gradient_checkpointing=model.gradient_checkpointing)
     examples, counts = encode_steps(network, solutions, over_long)
     train, _ = split_by_question(examples, settings.held_out_share)
     _, held_out = split_by_question(solutions, settings.held_out_share)
@@ -58,21 +54,13 @@ def train_process(
         "reward_model": {name: value for name, value in asdict(settings).items() if name not in OF_PREFERENCES},
     }
     log = RunLog(out, record)
-    with progress_bar(console, "steps", settings.num_steps(len(train))) as bar:
-        evaluation = train_on_steps(
-            network,
-            train,
-            held_out,
-            settings,
-            log,
-            on_step=lambda done, _, loss: bar.update(done, f"loss {loss:.3f}"),
-        )
+    with shown_steps(settings, len(train)) as on_step:
+        evaluation = train_on_steps(network, train, held_out, settings, log, on_step=on_step)
     network.save(out / MODEL_FOLDER)
     write_json(out / "evaluation.json", {**origin("markscheme"), "threshold": network.threshold, **asdict(evaluation)})
     print_step_evaluation(evaluation, "held-out steps")
     say(f"a step is taken for wrong below a probability of {network.threshold:.3f}, the best one for these solutions")
-    say(f"in {out}: {MODEL_FOLDER}, evaluation.json, metrics.jsonl")
-    say(f"to score with it: markscheme score FILE.jsonl --scorer {out / MODEL_FOLDER}")
+    say_where(out)
 
 
 def evaluate_process(model: Path, steps: Path, out: Path | None, seed: int) -> None:

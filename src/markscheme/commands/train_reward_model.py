@@ -10,11 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from markscheme.commands.process_model import train_process
+from markscheme.commands.reward_network import say_where, shown_steps, start_network
 from markscheme.commands.shared import TrainedModelOptions, console, say
 from markscheme.files import sha256_of, write_json
-from markscheme.models import fingerprint
-from markscheme.progress import progress_bar
-from markscheme.reward_models import PairAccuracy, PairEvaluation, RewardModelConfig, RewardNetwork, load_comparisons
+from markscheme.reward_models import PairAccuracy, PairEvaluation, RewardModelConfig, load_comparisons
 from markscheme.reward_models.evaluation import baselines
 from markscheme.reward_models.examples import OverLong, encode_all
 from markscheme.reward_models.model import MODEL_FOLDER
@@ -60,9 +59,7 @@ def train_reward_model(
     for reason, count in loaded.left_out.items():
         if count:
             say(f"left out {count} completions: {reason}")
-    network = RewardNetwork.from_pretrained(model.model, model.revision, seed=settings.seed, dtype=model.dtype)
-    weights = fingerprint(network.model.base_model, network.tokenizer)  # the head is new
-    network.prepare(model.lora_rank, settings.seed, gradient_checkpointing=model.gradient_checkpointing)
+    network, weights = start_network(model, settings)
     examples, counts = encode_all(network, loaded.comparisons, over_long)
     train, held_out = split_by_question(examples, settings.held_out_share)
     if counts["too_long"]:
@@ -83,15 +80,8 @@ def train_reward_model(
         "reward_model": asdict(settings),
     }
     log = RunLog(out, record)
-    with progress_bar(console, "steps", settings.num_steps(len(train))) as bar:
-        evaluation = train_encoded(
-            network,
-            train,
-            held_out,
-            settings,
-            log,
-            on_step=lambda done, _, loss: bar.update(done, f"loss {loss:.3f}"),
-        )
+    with shown_steps(settings, len(train)) as on_step:
+        evaluation = train_encoded(network, train, held_out, settings, log, on_step=on_step)
     network.save(out / MODEL_FOLDER)
     others = baselines(
         [pair for one in train for pair in one.comparison.pairs],
@@ -100,8 +90,7 @@ def train_reward_model(
     record = {name: asdict(other) for name, other in others.items()}
     write_json(out / "evaluation.json", {**asdict(evaluation), "baselines": record})
     print_pair_evaluation(evaluation, "held-out pairs", others)
-    say(f"in {out}: {MODEL_FOLDER}, evaluation.json, metrics.jsonl")
-    say(f"to score with it: markscheme score FILE.jsonl --scorer {out / MODEL_FOLDER}")
+    say_where(out)
 
 
 def print_pair_evaluation(evaluation: PairEvaluation, title: str, beside: Mapping[str, PairEvaluation]) -> None:
