@@ -226,8 +226,10 @@ def balanced(credits: Sequence[float], cells: Sequence[str], groups: Sequence[st
         with np.errstate(invalid="ignore"):
             found.append(np.nanmean(np.where(drawn_RC > 0, times_RQ @ sums_QC / drawn_RC, np.nan), axis=1))
     low, high = np.quantile(np.concatenate(found), [TAIL, 1 - TAIL])
+    figure = PairAccuracy(accuracy=accuracy, low=float(low), high=float(high))
     return Balanced(
-        accuracy=PairAccuracy(accuracy=accuracy, low=float(low), high=float(high)),
+        # Where every credit is the same, the bootstrap would claim certainty here too.
+        accuracy=pair_accuracy(credits, groups, seed) if len(set(credits)) == 1 else figure,
         cells={
             name: Cell(num_pairs=int(count), accuracy=float(total / count))
             for name, total, count in zip(names, sums_C, counts_C, strict=True)

@@ -190,6 +190,7 @@ def test_the_reward_model_beside_a_verifier_is_trained_further(
 
 
 BAD = [
+    (f"{TINY} --reward-model reward --supervision process", "learns from steps, and --reward gate has none"),
     (f"{TINY} --reward gate", "--reward and --reward-weight say how a reward model counts: give --reward-model too"),
     (f"{TINY} --reward-weight 2", "give --reward-model too"),
     (f"{MODEL} --reward-weight 2", "--reward-weight is of a sum, not of gate: give --reward sum too"),

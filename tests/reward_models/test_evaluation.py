@@ -135,6 +135,13 @@ def test_the_balanced_interval_draws_questions() -> None:
     assert (alone.accuracy.accuracy, alone.accuracy.low, alone.accuracy.high) == (0.75, 0.5, 1.0)
 
 
+def test_balanced_credits_that_are_all_the_same_claim_no_certainty() -> None:
+    credits, groups = [1.0] * 100, [str(k) for k in range(100)]
+    found = balanced(credits, ["a", "b"] * 50, groups)
+    assert found.accuracy == pair_accuracy(credits, groups)
+    assert found.accuracy.low < 1
+
+
 def test_fifths_are_named_by_their_ends() -> None:
     assert fifths([float(k) for k in range(10)]) == [
         *["0 to 1"] * 2,

@@ -95,6 +95,11 @@ def grpo(
             f"--supervision parts compares the parts of a WeightedSum, and {has_none} has none: give --reward sum, "
             "or see train_grpo"
         )
+    if settings.supervision == "process" and rewards.reward_model is not None and rewards.reward != "model":
+        raise InputError(
+            f"--supervision process learns from steps, and --reward {rewards.reward or 'gate'} has none: give "
+            "--reward model with a process model"
+        )
     if labeller is not None and parallel.count() > 1:
         raise InputError("a reward model is trained further in one process only: leave out --labeller, or torchrun")
     if settings.estimator == "gae" and parallel.count() > 1:
