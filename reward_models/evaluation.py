@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markscheme.files import InputError
+from markscheme.reward_models.bootstrap import NUM_RESAMPLES, TAIL, Numbers, resampled
 from markscheme.reward_models.calibration import Calibration, calibration_of
 from markscheme.reward_models.ngrams import NGramModel
 from markscheme.reward_models.preferences import PreferencePair
 from markscheme.scoring import Sample, Scorer
 
-TAIL = 0.025  # on each side of a 95 % interval
-NUM_RESAMPLES = 10_000
 SAMPLES_AT_ONCE = 512  # enough to fill micro-batches of like length, small enough to show progress
 RESAMPLES_AT_ONCE = 500  # keeps the bootstrap of 5,000 questions below 40 MB
 
@@ -218,14 +217,14 @@ def balanced(credits: Sequence[float], cells: Sequence[str], groups: Sequence[st
     np.add.at(counts_QC, (question_of, cell_of), 1)
     sums_C, counts_C = sums_QC.sum(axis=0), counts_QC.sum(axis=0)
     accuracy = float(np.mean(sums_C / counts_C))
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(NUM_RESAMPLES // RESAMPLES_AT_ONCE):
-        times_RQ = rng.multinomial(len(place), np.full(len(place), 1 / len(place)), size=RESAMPLES_AT_ONCE)
+
+    def mean_of_cells(times_RQ: Numbers) -> Numbers:
         drawn_RC = times_RQ @ counts_QC
         with np.errstate(invalid="ignore"):
-            found.append(np.nanmean(np.where(drawn_RC > 0, times_RQ @ sums_QC / drawn_RC, np.nan), axis=1))
-    low, high = np.quantile(np.concatenate(found), [TAIL, 1 - TAIL])
+            means_R: Numbers = np.nanmean(np.where(drawn_RC > 0, times_RQ @ sums_QC / drawn_RC, np.nan), axis=1)
+        return means_R
+
+    low, high = np.quantile(resampled(len(place), mean_of_cells, seed), [TAIL, 1 - TAIL])
     figure = PairAccuracy(accuracy=accuracy, low=float(low), high=float(high))
     return Balanced(
         # Where every credit is the same, the bootstrap would claim certainty here too.

@@ -45,6 +45,7 @@ def encode_all(
     Raises:
         InputError: if there is one that is too long, and it is to be refused, or if nothing is left.
     """
+    network.truncates = False
     whole = [encode(network, one) for one in comparisons]
     network.truncates = over_long == "truncate"
     examples = [encode(network, one) for one in comparisons] if network.truncates else whole

@@ -48,7 +48,8 @@ class RewardModel:
         return hash_of_files(self.folder)
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
-        """One RATED score a sample; UNDECIDED if it is longer than the model can read: it is never cut.
+        """One RATED score a sample; UNDECIDED if it is longer than the model can read. It is cut only for a model that
+        was trained on cut completions.
 
         Raises:
             InputError: if a prompt is messages and the model has no chat template.
