@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from markscheme.benchmarks.plots import hacking_figure
+from markscheme.commands.grpo import step_note
 from markscheme.compose import Shaped
 from markscheme.files import write_json
 from markscheme.generation import Sampling, seed_of
@@ -117,7 +118,7 @@ def _train(
     log = RunLog(folder, {**record, "scorer": [reward.name, reward.version], "grpo": asdict(settings)})
     monitor = HackingMonitor(MonitorConfig())  # which warns: this is to be seen to its end
     with progress_bar(console, title, config.steps) as bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its alarms are told at the end
+        warnings.filterwarnings("ignore", message=".*the reward model is being exploited")  # told at the end
         train_grpo(
             policy,
             TorchEngine(policy, tokenizer),
@@ -129,16 +130,11 @@ def _train(
             dev_problems=quickstart_problems("dev", config.num_dev, config.seed),
             dev_scorer=MathVerifier(),
             monitor=monitor,
-            on_step=lambda done, metrics: bar.update(done, _note(metrics)),
+            on_step=lambda done, metrics: bar.update(done, step_note(metrics)),
         )
         bar.update(config.steps)
     save_policy(policy, tokenizer, folder / "policy")
     return log
-
-
-def _note(metrics: Mapping[str, Any]) -> str:
-    accuracy = f", dev accuracy {metrics['dev_accuracy']:.3f}" if "dev_accuracy" in metrics else ""
-    return f"reward {metrics['reward']:.3f}{accuracy}"
 
 
 def probes_of(metrics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
