@@ -9,7 +9,8 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,16 +21,25 @@ from rich.console import Console
 from rich.table import Table
 
 from markscheme.benchmarks.metrics import PairedDifference, paired_difference
+from markscheme.benchmarks.tasks.generated import generated_problems
 from markscheme.files import InputError, sha256_of, write_json, write_lines
+from markscheme.generation import Sampling
 from markscheme.machine import origin
+from markscheme.models import EMBEDDED, load_policy
 from markscheme.own_process import run_module
 from markscheme.progress import progress_bar
+from markscheme.prompting import PromptFormat
 from markscheme.reward_models import PreferencePair, RewardNetwork, load_pairs
 from markscheme.reward_models.preferences import is_held_out
+from markscheme.torch_engine import TorchEngine
+from markscheme.verdict_pairs import initial_pairs
+from markscheme.verifiers import MathVerifier
 
 WORKER = "markscheme.benchmarks.speed.reward_model_worker"
 CONTENDERS = ("ours", "trl")
 HELD_OUT_SHARE = 0.2
+DIFFICULTY = 4  # the embedded policy is right on some two in five: most problems give pairs
+MAX_COMPLETION_TOKENS = 100  # its solutions have up to 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,8 @@ class Settings:
 
     pairs: Path = Path("../shared/data/preferences/gsm8k_test_pairs.jsonl.gz")
     """File of pairs."""
+    generated: int = 0
+    """Instead of a file: pairs of eight completions of each of so many generated problems by the embedded policy."""
     model: str = "embedded"
     """"embedded", or the folder of a language model or encoder."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -56,8 +68,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.batch_size % 8:
             raise InputError(f"batch_size must be a multiple of 8, TRL's pairs in a forward, got {self.batch_size}")
-        if not self.pairs.exists():
-            raise InputError(f"{self.pairs}: no such file; give --pairs FILE.jsonl with prompt, chosen and rejected")
+        if not self.generated and not self.pairs.exists():
+            way_out = "give --pairs FILE.jsonl with prompt, chosen and rejected, or --generated NUMBER"
+            raise InputError(f"{self.pairs}: no such file; {way_out}")
 
 
 Found = dict[str, list[dict[str, Any]]]
@@ -77,11 +90,12 @@ def measure(settings: Settings, console: Console) -> tuple[Found, dict[str, int]
         progress_bar(console, "measuring", len(settings.seeds) * len(CONTENDERS)) as bar,
     ):
         folder = Path(name)
+        pairs = _generated_pairs(settings.generated, folder) if settings.generated else load_pairs(settings.pairs)
         for seed in settings.seeds:
             network = RewardNetwork.from_pretrained(settings.model, seed=seed)
             network.save(folder / "start")
             if not counts:
-                counts = _write_pairs(network, settings, folder)
+                counts = _write_pairs(network, pairs[: settings.max_pairs], folder)
             shared = {key: getattr(settings, key) for key in ("learning_rate", "batch_size", "epochs", "warmup_steps")}
             for contender in CONTENDERS:
                 paths = (folder / "start", folder / "train.jsonl", folder / "held_out.jsonl")
@@ -93,10 +107,25 @@ def measure(settings: Settings, console: Console) -> tuple[Found, dict[str, int]
     return found, counts
 
 
-def _write_pairs(network: RewardNetwork, settings: Settings, folder: Path) -> dict[str, int]:
-    """Writes the pairs that the model has room for, in two parts, by question."""
-    pairs = load_pairs(settings.pairs)[: settings.max_pairs]
-    fitting = [pair for pair in pairs if _fits(network, pair)]
+def _generated_pairs(num_problems: int, folder: Path) -> list[PreferencePair]:
+    """Right against wrong completions of the embedded policy, which the verifier told apart."""
+    policy, tokenizer = load_policy(EMBEDDED)
+    form, path = PromptFormat(instruction=""), folder / "pairs.jsonl"
+    problems = list(islice(generated_problems("train", DIFFICULTY), num_problems))
+    initial_pairs(
+        TorchEngine(policy, tokenizer),
+        MathVerifier(),
+        problems,
+        lambda problem: form.prompt_ids(problem.question, tokenizer),
+        path,
+        sampling=Sampling(max_completion_tokens=MAX_COMPLETION_TOKENS),
+    )
+    return load_pairs(path)
+
+
+def _write_pairs(network: RewardNetwork, pairs: Sequence[PreferencePair], folder: Path) -> dict[str, int]:
+    """Writes the pairs that the model has room for, in two parts, by question; all weigh the same, as in TRL."""
+    fitting = [replace(pair, weight=1.0) for pair in pairs if _fits(network, pair)]
     parts = {
         "train": [pair for pair in fitting if not is_held_out(pair, HELD_OUT_SHARE)],
         "held_out": [pair for pair in fitting if is_held_out(pair, HELD_OUT_SHARE)],
@@ -170,8 +199,8 @@ def main(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, ou
         record = {
             "schema": "markscheme reward model benchmark 1",
             **origin(__spec__.name, "trl"),
-            "settings": {**asdict(chosen), "pairs": chosen.pairs.name},
-            "pairs": {"sha256": sha256_of(chosen.pairs), **counts},
+            "settings": {**asdict(chosen), "pairs": None if chosen.generated else chosen.pairs.name},
+            "pairs": {"sha256": None if chosen.generated else sha256_of(chosen.pairs), **counts},
             "contenders": found,
             "ratios": ratios,
         }
