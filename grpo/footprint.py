@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
 
+from markscheme.draws import draw
 from markscheme.generation import Sampling
 from markscheme.grpo.flops import head_size
 from markscheme.grpo.head import chunk_rows, completion_head
@@ -24,7 +25,7 @@ from markscheme.optimizer import MasterAdamW, OptimizerConfig, make_optimizer
 from markscheme.packing import attention
 from markscheme.packing.layout import Block, PackedRow
 from markscheme.packing.trunk import hidden_states
-from markscheme.torch_engine import CACHE_BLOCK, draw
+from markscheme.torch_engine import CACHE_BLOCK
 
 MakeModel = Callable[[int], PreTrainedModel]
 """A model of so many layers, ready to be trained, on whatever device and with whatever tensors are the default."""

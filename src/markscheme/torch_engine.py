@@ -1,7 +1,8 @@
 """A Generator on a transformers model in this process.
 
 Each prompt is run once and its keys and values are copied to its completions; rows that have finished leave the
-batch; every completion has a random stream of its own, so that it does not depend on the batch it sits in.
+batch. A completion does not depend on the batch it sits in: it has a random stream of its own, and where the numbers
+are so close that a batch's rounding could decide, its row is run once more alone, and that decides.
 
 Shapes: P prompts, B rows (completions still being written), T room in the cache, V vocabulary.
 """
@@ -15,11 +16,13 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import CacheLayerMixin
 
+from markscheme.draws import draw
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
 from markscheme.models import has_adapter
 
 CACHE_BLOCK = 64  # tokens by which the cache grows
+MARGIN = 1e-4  # of float32 logits: a batch's shape moves them by some 1e-6, in large models by 1e-5
 KEEP_SHARE = 0.75  # rows leave the batch together, when at most this share of them is still writing: leaving copies
 
 
@@ -42,6 +45,11 @@ class TorchEngine:
         self.tokenizer = tokenizer
         self.max_rows = max_rows
         self.end_ids = end_token_ids(model, tokenizer)
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether completions are the same whatever else is written with them: in half precision they are not."""
+        return self.model.dtype in (torch.float32, torch.float64)
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Copies new weights into the model; a tensor that the model already holds is left alone."""
@@ -89,9 +97,16 @@ class TorchEngine:
         alive = list(range(len(writers)))  # for each row of the batch, its writer
 
         for step in range(sampling.max_completion_tokens):
-            tokens_B, logprobs_B = draw(logits_BV, uniform_BN[:, step], sampling)
+            drawn = draw(logits_BV, uniform_BN[:, step], sampling)
+            tokens_B = drawn.tokens_B
+            if self.batch_invariant:
+                for row in torch.nonzero(drawn.gaps_B < MARGIN)[:, 0].tolist():
+                    if writers[alive[row]].finish_reason is None:
+                        alone_1V = self._alone(requests, writers[alive[row]])
+                        settled = draw(alone_1V, uniform_BN[row : row + 1, step], sampling)
+                        tokens_B[row], drawn.logprobs_B[row] = settled.tokens_B[0], settled.logprobs_B[0]
             kept = []
-            for row, (token, logprob) in enumerate(zip(tokens_B.tolist(), logprobs_B.tolist(), strict=True)):
+            for row, (token, logprob) in enumerate(zip(tokens_B.tolist(), drawn.logprobs_B.tolist(), strict=True)):
                 writer = writers[alive[row]]
                 if writer.finish_reason is not None:
                     continue  # finished, but still in the batch
@@ -108,6 +123,12 @@ class TorchEngine:
                 tokens_B, uniform_BN = tokens_B[kept_B], uniform_BN[kept_B]
                 alive = [alive[row] for row in kept]
             logits_BV = self._decode(tokens_B, cache)
+
+    def _alone(self, requests: Sequence[Request], writer: "_Writer") -> Tensor:
+        """The logits after what a completion has so far, in a run of its own: [1, V]."""
+        ids_1L = torch.tensor([[*requests[writer.request].prompt_ids, *writer.ids]], device=self.model.device)
+        output = self.model.base_model(input_ids=ids_1L, use_cache=False)
+        return self._logits(output.last_hidden_state[:, -1])
 
     def _prefill(self, prompts: Sequence[tuple[int, ...]], cache: "_RowCache") -> Tensor:
         """Runs the prompts once, padded on the right, and returns the logits after each: [P, V]."""
@@ -137,34 +158,6 @@ class TorchEngine:
     def _logits(self, hidden_BH: Tensor) -> Tensor:
         logits_BV: Tensor = self.model.get_output_embeddings()(hidden_BH)
         return logits_BV.float()
-
-
-def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """One token for each row and its log-probability under the distribution it was drawn from.
-
-    Drawn by inverting the distribution function at `uniform_B`, a number in [0, 1) a row. Greedy rows
-    report the log-probability at temperature 1.
-    """
-    if sampling.temperature == 0:
-        logprobs_BV = logits_BV.log_softmax(-1)
-        tokens_B = logits_BV.argmax(-1)
-    else:
-        logprobs_BV = (logits_BV / sampling.temperature).log_softmax(-1)
-        if sampling.top_p < 1:
-            logprobs_BV = nucleus(logprobs_BV, sampling.top_p)
-        cumulative_BV = logprobs_BV.double().exp().cumsum(-1)
-        threshold_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
-        tokens_B = torch.searchsorted(cumulative_BV, threshold_B1, right=True)[:, 0]
-        tokens_B = tokens_B.clamp(max=logits_BV.shape[-1] - 1)
-    return tokens_B, logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
-
-
-def nucleus(logprobs_BV: Tensor, top_p: float) -> Tensor:
-    """Keeps the likeliest tokens that together reach `top_p` (Holtzman et al. 2020, arXiv:1904.09751)."""
-    sorted_BV, order_BV = logprobs_BV.sort(-1, descending=True)
-    before_BV = sorted_BV.exp().cumsum(-1) - sorted_BV.exp()
-    kept_BV = torch.empty_like(before_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV < top_p)
-    return logprobs_BV.masked_fill(~kept_BV, -torch.inf).log_softmax(-1)
 
 
 def end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
