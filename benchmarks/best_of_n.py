@@ -6,6 +6,7 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from markscheme.benchmarks.findings import sample_counts
 from markscheme.benchmarks.metrics import best_of_k, best_of_k_divergence, bootstrap_interval, majority_at_k, pass_at_k
 from markscheme.benchmarks.plots import AFTER_COLOUR, BEFORE_COLOUR, CURVE_COLOURS, WIDTH_INCHES, new_axes, new_legend
 
@@ -83,15 +84,6 @@ def best_of_n(choices: Sequence[Choice], num_samples: int | None = None) -> Best
         divergence={k: best_of_k_divergence(k) for k in sample_counts(n)},
         **curves,
     )
-
-
-def sample_counts(n: int) -> list[int]:
-    """1, 2, 4, ... and n.
-
-    >>> sample_counts(6)
-    [1, 2, 4, 6]
-    """
-    return sorted({n, *(2**i for i in range(n.bit_length()) if 2**i <= n)})
 
 
 def best_of_n_figure(found: BestOfN, name: str) -> Figure:

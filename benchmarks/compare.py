@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from markscheme.benchmarks.metrics import ConstantGuess, PairedDifference, constant_guess_floor, paired_difference
-from markscheme.benchmarks.outcomes import Evaluation, ProblemOutcome, values_by_metric
+from markscheme.benchmarks.findings import values_by_metric
+from markscheme.benchmarks.metrics import ConstantGuess, constant_guess_floor
+from markscheme.benchmarks.outcomes import Evaluation, ProblemOutcome
+from markscheme.benchmarks.paired import PairedDifference, paired_difference
 from markscheme.files import InputError
 
 

@@ -1,47 +1,39 @@
 """Evaluation of a policy: generate what is missing, grade every record, sum up.
 
 An evaluation is a folder. `records.jsonl` grows by one line a completion, so a killed run loses at most the
-completion it was writing; `problems.jsonl`, `scores.jsonl` and `summary.json` are written at the end, whole.
+completion it was writing; what is in it depends on the settings alone, never on the clock or on what was generated
+together, as far as the engine keeps that promise. `costs.jsonl` says what each session took. `scores.jsonl` and
+`summary.json` are written at the end, whole: grading is a pass of its own.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from markscheme.benchmarks.cost import session_cost, total_cost
+from markscheme.benchmarks.grading import Progress, finish, json_line, write_problems
 from markscheme.benchmarks.outcomes import (
-    PROBLEMS,
     RECORDS,
-    SCHEMA,
-    SCORES,
     SUMMARY,
     Evaluation,
     GradedCompletion,
     Kind,
     ProblemOutcome,
-    findings,
-    graded_completion,
-    group_by_problem,
     load_evaluation,
 )
-from markscheme.files import InputError, drop_torn_line, read_jsonl, write_text
+from markscheme.files import InputError, drop_torn_line, read_jsonl
 from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
-from markscheme.run_log import versions
-from markscheme.scoring import Outcome, Sample, Score, Scorer
+from markscheme.scoring import Scorer
 
 __all__ = ["Evaluation", "EvaluationConfig", "GradedCompletion", "ProblemOutcome", "evaluate", "load_evaluation"]
 
 REQUESTS_PER_CHUNK = 1_000  # enough to keep an engine full; a chunk's end waits for its longest completion
-SAMPLES_PER_GRADING_CHUNK = 1_000  # enough to fill a pool of workers, small enough to show progress
-
-Progress = Callable[[str, int, int], None]
-"""Called as progress(stage, done, total); the stages are "generate" and "grade"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +101,14 @@ def evaluate(
     out: Path,
     *,
     fingerprint: str,
+    engine: str = "torch",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluates a policy on problems, in the folder `out`; run again, it generates only what is missing there.
 
     Args:
-        fingerprint: Names the weights, tokenizer and backend. Records of another fingerprint are left alone.
+        fingerprint: Names the weights and the tokenizer. Records of another fingerprint are left alone.
+        engine: Names what generates; records of another engine are left alone too.
         progress: Called as progress(stage, done, total).
 
     Raises:
@@ -122,29 +116,20 @@ def evaluate(
         OSError: if `out` cannot be written.
     """
     _check(problems)
-    wanted = _plan(problems, tokenizer, prompt_format, config, fingerprint)
+    wanted = _plan(problems, tokenizer, prompt_format, config, fingerprint, engine)
     out.mkdir(parents=True, exist_ok=True)
     (out / SUMMARY).unlink(missing_ok=True)  # it stands for a finished evaluation, so it goes first and comes last
-    records = _generate_missing(generator, wanted, config, out / RECORDS, fingerprint, progress)
-    scores = _grade(scorer, wanted, records, progress)
-
-    graded = [
-        (one.problem.id, graded_completion(records[one.key], score)) for one, score in zip(wanted, scores, strict=True)
-    ]
-    outcomes = group_by_problem(problems, graded)
-    summary = {
-        "schema": SCHEMA,
+    write_problems(out, problems)
+    records = _generate_missing(generator, wanted, config, out, fingerprint, engine, progress)
+    about = {
         "fingerprint": fingerprint,
+        "engine": engine,
+        "batch_invariant": generator.batch_invariant,
         "protocol": _protocol(config, prompt_format, scorer),
         "seed": config.seed,
-        **findings(outcomes, config.num_samples),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
+        "cost": total_cost(out),
     }
-    _write_jsonl(out / PROBLEMS, (asdict(problem) for problem in problems))
-    _write_jsonl(out / SCORES, (_score_line(one, score) for one, score in zip(wanted, scores, strict=True)))
-    write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    return Evaluation(outcomes=outcomes, summary=summary)
+    return finish(out, scorer, problems, [records[one.key] for one in wanted], about, config.num_samples, progress)
 
 
 def _check(problems: Sequence[Problem]) -> None:
@@ -158,14 +143,19 @@ def _check(problems: Sequence[Problem]) -> None:
 
 
 def _plan(
-    problems: Sequence[Problem], tokenizer: Any, prompt_format: PromptFormat, config: EvaluationConfig, fingerprint: str
+    problems: Sequence[Problem],
+    tokenizer: Any,
+    prompt_format: PromptFormat,
+    config: EvaluationConfig,
+    fingerprint: str,
+    engine: str,
 ) -> list[_Wanted]:
     wanted = []
     for problem in problems:
         prompt_ids = prompt_format.prompt_ids(problem.question, tokenizer)
         for kind, k in config.completions_per_problem():
             seed = seed_of(config.seed, problem.id, kind, k)
-            key = _sha256([fingerprint, prompt_ids, asdict(config.sampling(kind)), seed])
+            key = _sha256([fingerprint, engine, prompt_ids, asdict(config.sampling(kind)), seed])
             wanted.append(_Wanted(key=key, problem=problem, kind=kind, k=k, seed=seed, prompt_ids=prompt_ids))
     return wanted
 
@@ -174,22 +164,24 @@ def _generate_missing(
     generator: Generator,
     wanted: Sequence[_Wanted],
     config: EvaluationConfig,
-    path: Path,
+    out: Path,
     fingerprint: str,
+    engine: str,
     progress: Progress | None,
 ) -> dict[str, dict[str, Any]]:
     """The record of every wanted completion; those not yet in the file are generated and appended to it."""
-    keys = {one.key for one in wanted}
+    keys, path = {one.key for one in wanted}, out / RECORDS
     drop_torn_line(path)
     lines = read_jsonl(path) if path.exists() else iter(())
     records = {record["key"]: record for _, record in lines if record.get("key") in keys}
     if progress:
         progress("generate", len(records), len(wanted))
     missing = [one for one in wanted if one.key not in records]
-    with path.open("a", encoding="utf-8") as file:
+    with session_cost(out) as cost, path.open("a", encoding="utf-8") as file:
         for one, completion in _stream(generator, missing, config):
-            record = _record(one, completion, fingerprint)
-            file.write(_line(record))
+            record = _record(one, completion, fingerprint, engine)
+            cost.add(completion, len(one.prompt_ids))
+            file.write(json_line(record))
             file.flush()
             records[one.key] = record
             if progress:
@@ -219,7 +211,7 @@ def _stream(
                 yield chunk[request_index][seed_index], completion
 
 
-def _record(one: _Wanted, completion: Completion, fingerprint: str) -> dict[str, Any]:
+def _record(one: _Wanted, completion: Completion, fingerprint: str, engine: str) -> dict[str, Any]:
     return {
         "key": one.key,
         "problem": one.problem.id,
@@ -227,40 +219,13 @@ def _record(one: _Wanted, completion: Completion, fingerprint: str) -> dict[str,
         "k": one.k,
         "seed": one.seed,
         "fingerprint": fingerprint,
+        "engine": engine,
         "prompt_sha256": _sha256(one.prompt_ids),
+        "prompt_tokens": len(one.prompt_ids),
         "completion": completion.text,
         "completion_tokens": len(completion.ids),
         "finish_reason": completion.finish_reason.value,
     }
-
-
-def _grade(
-    scorer: Scorer, wanted: Sequence[_Wanted], records: Mapping[str, Mapping[str, Any]], progress: Progress | None
-) -> list[Score]:
-    scores: list[Score] = []
-    for start in range(0, len(wanted), SAMPLES_PER_GRADING_CHUNK):
-        chunk = wanted[start : start + SAMPLES_PER_GRADING_CHUNK]
-        scores += scorer.score([_sample(one, records[one.key]) for one in chunk])
-        if progress:
-            progress("grade", len(scores), len(wanted))
-    if any(score.outcome is Outcome.RATED for score in scores):
-        raise InputError(f"the scorer {scorer.name} rates instead of deciding; evaluate with one that decides: math")
-    return scores
-
-
-def _sample(one: _Wanted, record: Mapping[str, Any]) -> Sample:
-    return Sample(
-        prompt=one.problem.question,
-        completion=record["completion"],
-        gold=one.problem.gold,
-        id=f"{one.problem.id}/{one.kind}/{one.k}",
-        group=one.problem.id,
-        meta={"completion_tokens": record["completion_tokens"], "finish_reason": record["finish_reason"]},
-    )
-
-
-def _score_line(one: _Wanted, score: Score) -> dict[str, Any]:
-    return {"key": one.key, "problem": one.problem.id, "kind": one.kind, "k": one.k, "score": score.to_dict()}
 
 
 def _protocol(config: EvaluationConfig, prompt_format: PromptFormat, scorer: Scorer) -> dict[str, Any]:
@@ -268,15 +233,6 @@ def _protocol(config: EvaluationConfig, prompt_format: PromptFormat, scorer: Sco
     settings = {name: value for name, value in asdict(config).items() if name != "seed"}
     settings["stop"] = list(config.stop)  # as it comes back from JSON
     return {**settings, "prompt_format": asdict(prompt_format), "scorer": f"{scorer.name} {scorer.version}"}
-
-
-def _write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    write_text(path, "".join(map(_line, records)))
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    # ASCII: then no character of a completion can end the line for another reader (U+2028), nor fail to encode.
-    return json.dumps(record) + "\n"
 
 
 def _sha256(value: Any) -> str:

@@ -67,6 +67,27 @@ def majority_at_k(
     return float(weights @ (shares @ credit))
 
 
+def consensus(labels: Sequence[Hashable | None], correct: Sequence[bool]) -> float:
+    """Whether the commonest answer of all samples is right; of equals the one that was sampled first.
+
+    What a system that asks once would give, and what other harnesses call maj@k or cons@k; `majority_at_k` is its mean
+    over all choices and orders of the samples. No answer has no vote. NaN without samples.
+
+    >>> consensus(["4", "5", "5", "4"], [True, False, False, True])
+    1.0
+    """
+    if len(labels) != len(correct):
+        raise ValueError(f"needs as many labels as verdicts, got {len(labels)}, {len(correct)}")
+    if not labels:
+        return math.nan
+    votes = Counter(label for label in labels if label is not None)
+    if not votes:
+        return 0.0
+    winner = votes.most_common(1)[0][0]  # of equals the first that was counted
+    rights = [right for label, right in zip(labels, correct, strict=True) if label == winner]
+    return sum(rights) / len(rights)
+
+
 def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float:
     """Chance that the sample of the highest value among k, drawn without replacement, is right.
 
@@ -146,7 +167,7 @@ def wilson_interval(num_correct: int, num_total: int) -> tuple[float, float]:
     """
     if not 0 <= num_correct <= num_total or num_total == 0:
         raise ValueError(f"needs 0 <= num_correct <= num_total and num_total >= 1, got {num_correct} and {num_total}")
-    z = _normal_quantile((1 + CONFIDENCE) / 2)
+    z = normal_quantile((1 + CONFIDENCE) / 2)
     p = num_correct / num_total
     middle = p + z**2 / (2 * num_total)
     reach = z * math.sqrt(p * (1 - p) / num_total + z**2 / (4 * num_total**2))
@@ -186,59 +207,6 @@ def bootstrap_interval(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairedDifference:
-    """What changed on the same questions, after minus before."""
-
-    n: int
-    mean: float
-    low: float
-    high: float
-    """Ends of the 95 % bootstrap interval of `mean`."""
-    standard_error: float
-    gained: int
-    """Questions that are better after."""
-    lost: int
-    """Questions that are worse after."""
-    mcnemar_p: float | None
-    """Exact McNemar p of gained against lost; None where a question's value is not 0 or 1."""
-
-
-def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> PairedDifference:
-    """Mean difference over paired questions; values lie in [0, 1].
-
-    >>> difference = paired_difference([0, 0, 0, 1], [1, 1, 1, 1])
-    >>> difference.mean, difference.gained, difference.lost, difference.mcnemar_p
-    (0.75, 3, 0, 0.25)
-    """
-    if len(before) != len(after) or not before:
-        raise ValueError(f"needs as many values after as before, and at least one, got {len(after)} and {len(before)}")
-    differences = (np.asarray(after, dtype=float) - np.asarray(before, dtype=float)).tolist()
-    mean, standard_error = mean_and_standard_error(differences)
-    low, high = bootstrap_interval(differences, bounds=(-1.0, 1.0), seed=seed)
-    gained = sum(difference > 0 for difference in differences)
-    lost = sum(difference < 0 for difference in differences)
-    return PairedDifference(
-        n=len(differences),
-        mean=mean,
-        low=low,
-        high=high,
-        standard_error=standard_error,
-        gained=gained,
-        lost=lost,
-        mcnemar_p=mcnemar_exact(gained, lost) if {*before, *after} <= {0, 1} else None,
-    )
-
-
-def mcnemar_exact(gained: int, lost: int) -> float:
-    """Two-sided p that gained and lost are equally likely: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) / 2^(b + c)).
-
-    >>> mcnemar_exact(gained=5, lost=0)
-    0.0625
-    """
-    return float(scipy.stats.binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ConstantGuess:
     """What always giving one and the same answer would score."""
 
@@ -258,20 +226,5 @@ def constant_guess_floor(golds: Sequence[str]) -> ConstantGuess:
     return ConstantGuess(answer=answer, accuracy=count / len(golds))
 
 
-def minimum_detectable_effect(n: int, discordance: float, *, power: float = 0.8) -> float:
-    """The least true gain that a paired two-sided 5 % test on n questions finds with this power.
-
-    Solves d = (z_{1-a/2} + z_power) sqrt((psi - d^2) / n) for d; psi is the share of questions whose verdict
-    changes (Miller 2024, arXiv:2411.00640, section 5, for paired 0/1 differences).
-
-    >>> round(minimum_detectable_effect(n=500, discordance=0.1), 3)
-    0.039
-    """
-    if n < 1 or not 0 <= discordance <= 1:
-        raise ValueError(f"needs n >= 1 and a discordance from 0 to 1, got {n} and {discordance}")
-    z = _normal_quantile((1 + CONFIDENCE) / 2) + _normal_quantile(power)
-    return z * math.sqrt(discordance / (n + z**2))
-
-
-def _normal_quantile(probability: float) -> float:
+def normal_quantile(probability: float) -> float:
     return float(scipy.stats.norm.ppf(probability))

@@ -1,26 +1,18 @@
 """What an evaluation found, problem by problem, and the numbers that follow from it."""
 
 import json
-import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from markscheme.benchmarks.metrics import (
-    bootstrap_interval,
-    constant_guess_floor,
-    majority_at_k,
-    mean_and_standard_error,
-    pass_at_k,
-    wilson_interval,
-)
+from markscheme.benchmarks.votes import Vote
 from markscheme.files import InputError, read_jsonl
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
-from markscheme.scoring import Outcome, Score
+from markscheme.scoring import Score
 
-SCHEMA = "markscheme evaluation 1"
+SCHEMA = "markscheme evaluation 2"
 PROBLEMS, RECORDS, SCORES, SUMMARY = "problems.jsonl", "records.jsonl", "scores.jsonl", "summary.json"
 
 Kind = Literal["greedy", "sampled"]
@@ -38,6 +30,8 @@ class GradedCompletion:
     completion_tokens: int
     finish_reason: FinishReason
     score: Score
+    vote: Vote = None
+    """What it votes for among the samples of its problem."""
 
     @property
     def truncated(self) -> bool:
@@ -97,7 +91,7 @@ def load_evaluation(path: Path) -> Evaluation:
         scores = {record["key"]: record for _, record in read_jsonl(path / SCORES)}
         records = {record["key"]: record for _, record in read_jsonl(path / RECORDS) if record["key"] in scores}
         graded = [
-            (record["problem"], graded_completion(records[key], Score.from_dict(record["score"])))
+            (record["problem"], graded_completion(records[key], Score.from_dict(record["score"]), record["vote"]))
             for key, record in scores.items()
         ]
     except (KeyError, TypeError) as error:
@@ -105,8 +99,8 @@ def load_evaluation(path: Path) -> Evaluation:
     return Evaluation(outcomes=group_by_problem(problems, graded), summary=summary)
 
 
-def graded_completion(record: Mapping[str, Any], score: Score) -> GradedCompletion:
-    """A line of `records.jsonl`, with its score."""
+def graded_completion(record: Mapping[str, Any], score: Score, vote: Vote = None) -> GradedCompletion:
+    """A line of `records.jsonl`, with its score and its vote."""
     return GradedCompletion(
         kind=record["kind"],
         k=record["k"],
@@ -114,6 +108,7 @@ def graded_completion(record: Mapping[str, Any], score: Score) -> GradedCompleti
         completion_tokens=record["completion_tokens"],
         finish_reason=FinishReason(record["finish_reason"]),
         score=score,
+        vote=vote,
     )
 
 
@@ -132,108 +127,3 @@ def group_by_problem(
         ProblemOutcome(problem=problem, greedy=greedy.get(problem.id), sampled=tuple(sampled[problem.id]))
         for problem in problems
     )
-
-
-def sample_counts(num_samples: int) -> list[int]:
-    """The k of pass@k: the powers of two up to the number of samples, and that number.
-
-    >>> sample_counts(6)
-    [1, 2, 4, 6]
-    """
-    return sorted({2**power for power in range(num_samples.bit_length())} | {num_samples} - {0})
-
-
-def values_by_metric(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float]]:
-    """Metric -> problem id -> value in [0, 1], for the metrics that were measured.
-
-    Unscored samples are left out; so is a problem that has too few scored samples for the metric.
-    """
-    values: dict[str, dict[str, float]] = {}
-    for outcome in outcomes:
-        if outcome.greedy is not None and outcome.greedy.score.correct is not None:
-            values.setdefault("greedy", {})[outcome.problem.id] = float(outcome.greedy.score.correct)
-        scored = [sample for sample in outcome.sampled if sample.score.correct is not None]
-        correct = [bool(sample.score.correct) for sample in scored]
-        for k in sample_counts(num_samples):
-            if len(scored) < k:
-                continue
-            values.setdefault(f"pass@{k}", {})[outcome.problem.id] = pass_at_k(len(scored), sum(correct), k)
-            if k > 2:  # of two votes that differ neither wins: maj@2 says nothing beyond pass@1
-                vote = majority_at_k([answer_label(sample) for sample in scored], correct, k)
-                values.setdefault(f"maj@{k}", {})[outcome.problem.id] = vote
-    return dict(sorted(values.items(), key=lambda item: _metric_order(item[0])))
-
-
-def _metric_order(metric: str) -> tuple[int, int]:
-    name, _, k = metric.partition("@")
-    return ("greedy", "pass", "maj").index(name), int(k or 0)
-
-
-def answer_label(sample: GradedCompletion) -> Hashable | None:
-    """What a sample votes for."""
-    return label_of(sample.score, sample.k)
-
-
-def label_of(score: Score, k: int) -> Hashable | None:
-    """What the k-th completion votes for: right answers all equal the gold, wrong ones are told apart by their text."""
-    if score.outcome is Outcome.NO_ANSWER:
-        return None
-    if score.correct:
-        return True
-    if score.answer is None:
-        return ("unnamed", k)  # wrong, and nobody knows what: it agrees with no other
-    return " ".join(score.answer.split())
-
-
-def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float | int | None]]:
-    """Each metric with its n, standard error and 95 % interval (greedy: Wilson; else bootstrap over problems)."""
-    metrics: dict[str, dict[str, float | int | None]] = {}
-    for metric, by_problem in values_by_metric(outcomes, num_samples).items():
-        values = list(by_problem.values())
-        mean, standard_error = mean_and_standard_error(values)
-        low, high = (
-            wilson_interval(round(sum(values)), len(values)) if metric == "greedy" else bootstrap_interval(values)
-        )
-        metrics[metric] = {
-            "value": mean,
-            "standard_error": None if math.isnan(standard_error) else standard_error,
-            "low": low,
-            "high": high,
-            "n": len(values),
-        }
-    return metrics
-
-
-def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, float | int]:
-    """How the completions of one kind ended.
-
-    `pessimistic` is the accuracy with every unscored completion counted wrong, averaged over problems.
-    """
-    completions = [completion for outcome in outcomes for completion in outcome.of_kind(kind)]
-    if not completions:
-        return {"completions": 0}
-    by_problem = [outcome.of_kind(kind) for outcome in outcomes if outcome.of_kind(kind)]
-    outcome_counts = [completion.score.outcome for completion in completions]
-    return {
-        "completions": len(completions),
-        "correct": outcome_counts.count(Outcome.CORRECT),
-        "incorrect": outcome_counts.count(Outcome.INCORRECT),
-        "no_answer": outcome_counts.count(Outcome.NO_ANSWER),
-        "unscored": sum(not outcome.has_value for outcome in outcome_counts),
-        "truncated": sum(completion.truncated for completion in completions),
-        "mean_completion_tokens": sum(completion.completion_tokens for completion in completions) / len(completions),
-        "pessimistic": sum(
-            sum(bool(completion.score.correct) for completion in group) / len(group) for group in by_problem
-        )
-        / len(by_problem),
-    }
-
-
-def findings(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, Any]:
-    """The numbers of `summary.json`."""
-    return {
-        "num_problems": len(outcomes),
-        "metrics": metrics_of(outcomes, num_samples),
-        "counts": {kind: counts_of(outcomes, kind) for kind in KINDS},
-        "constant_guess": asdict(constant_guess_floor([outcome.problem.gold for outcome in outcomes])),
-    }

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from markscheme.benchmarks.findings import values_by_metric
 from markscheme.benchmarks.metrics import bootstrap_interval
-from markscheme.benchmarks.outcomes import Evaluation, values_by_metric
+from markscheme.benchmarks.outcomes import Evaluation
 
 # Grey against blue differ in lightness too, so they stay apart for the colour-blind and in a grey print.
 BEFORE_COLOUR, AFTER_COLOUR = "#8b8f97", "#0b5fa5"

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from markscheme.benchmarks.compare import Comparison
 from markscheme.benchmarks.examples import example_groups, readable
-from markscheme.benchmarks.metrics import minimum_detectable_effect
-from markscheme.benchmarks.outcomes import Kind, counts_of
+from markscheme.benchmarks.findings import counts_of
+from markscheme.benchmarks.outcomes import Kind
+from markscheme.benchmarks.paired import minimum_detectable_effect
 from markscheme.benchmarks.plots import lengths_figure, pass_at_k_figure, training_figure
 from markscheme.files import write_text
 

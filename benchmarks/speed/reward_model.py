@@ -20,7 +20,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from markscheme.benchmarks.metrics import PairedDifference, paired_difference
+from markscheme.benchmarks.paired import PairedDifference, paired_difference
 from markscheme.benchmarks.tasks.generated import generated_problems
 from markscheme.files import InputError, sha256_of, write_json, write_lines
 from markscheme.generation import Sampling

@@ -65,6 +65,11 @@ class Completion:
 class Generator(Protocol):
     """Whatever turns prompts into completions: an engine in this process, or a server."""
 
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether a completion is the same whatever else is written with it."""
+        ...
+
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, int, Completion]]:
         """Yields (request index, seed index, completion) as each completion finishes.
 

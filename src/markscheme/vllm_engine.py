@@ -92,6 +92,11 @@ class VLLMEngine:
             self._sleeps = False
         self.llm.reset_prefix_cache()
 
+    @property
+    def batch_invariant(self) -> bool:
+        """vLLM's kernels follow the batch: close calls may come out otherwise in another one."""
+        return False
+
     def release(self) -> None:
         """On a GPU vLLM lets go of its weights and its cache, and sleeps until the next `load_weights`."""
         if self._can_sleep and not self._sleeps:

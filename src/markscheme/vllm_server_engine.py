@@ -109,6 +109,11 @@ class VLLMServerEngine:
         server.post("/reset_prefix_cache")  # these two also where it holds them: it may have gone away in between
         server.post("/resume")
 
+    @property
+    def batch_invariant(self) -> bool:
+        """vLLM's kernels follow the batch: close calls may come out otherwise in another one."""
+        return False
+
     def release(self) -> None:
         """Nothing: servers have devices of their own."""
 

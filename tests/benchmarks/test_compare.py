@@ -27,6 +27,7 @@ def graded(mark: str, kind: Kind, k: int) -> GradedCompletion:
         completion_tokens=4,
         finish_reason=FinishReason.STOP,
         score=Score(value=value, outcome=outcome, answer=answer),
+        vote={"+": True, "-": "wrong"}.get(mark),
     )
 
 

@@ -17,10 +17,7 @@ from markscheme.benchmarks.metrics import (
     bootstrap_interval,
     constant_guess_floor,
     majority_at_k,
-    mcnemar_exact,
     mean_and_standard_error,
-    minimum_detectable_effect,
-    paired_difference,
     pass_at_k,
     wilson_interval,
 )
@@ -130,57 +127,6 @@ def test_wilson_interval_holds_the_share(case: tuple[int, int]) -> None:
     assert c / n - 1e-12 <= high <= 1
 
 
-def test_mcnemar_by_hand() -> None:
-    # 6 gained, 1 lost: 2 * (C(7,0) + C(7,1)) / 2^7 = 2 * 8 / 128
-    assert mcnemar_exact(6, 1) == pytest.approx(16 / 128)
-    assert mcnemar_exact(1, 6) == pytest.approx(16 / 128)
-    assert mcnemar_exact(0, 0) == 1
-
-
-@pytest.mark.parametrize(
-    ("n", "gained", "lost", "before", "low", "high", "p"),
-    [
-        (1319, 360, 76, 458, 0.187, 0.244, 3e-45),
-        (1319, 112, 62, 1062, 0.019, 0.058, 0.00019),
-        (500, 29, 42, 402, -0.060, 0.006, 0.15),
-    ],
-)
-def test_paired_difference_on_published_counts(
-    n: int, gained: int, lost: int, before: int, low: float, high: float, p: float
-) -> None:
-    # Counts and intervals of spec/evaluation.md, section 3 (real logs; percentile interval there, BCa here).
-    old = [1] * before + [0] * (n - before)
-    new = [0] * lost + [1] * (before - lost) + [1] * gained + [0] * (n - before - gained)
-    difference = paired_difference(old, new)
-    assert (difference.gained, difference.lost) == (gained, lost)
-    assert difference.mean == pytest.approx((gained - lost) / n)
-    assert difference.low == pytest.approx(low, abs=0.002)
-    assert difference.high == pytest.approx(high, abs=0.002)
-    assert difference.mcnemar_p == pytest.approx(p, rel=0.2)
-
-
-def test_no_change_is_not_certainty() -> None:
-    # Nothing changed in 100 questions: up to 1 - 0.025^(1/100) = 3.6 % of others may still change, either way.
-    difference = paired_difference([1.0] * 100, [1.0] * 100)
-    assert (difference.mean, difference.low, difference.high) == pytest.approx((0, -0.0362, 0.0362), abs=1e-4)
-    assert difference.mcnemar_p == 1
-
-
-def test_everything_gained() -> None:
-    # 1 - 0.025^(1/2) = 0.8419 may be lost questions (-1): low = 1 - 2 * 0.8419
-    difference = paired_difference([0, 0], [1, 1])
-    assert (difference.low, difference.high) == pytest.approx((-0.6838, 1.0), abs=1e-4)
-
-
-def test_shares_have_no_mcnemar_p() -> None:
-    assert paired_difference([0.5, 0.25], [0.5, 0.75]).mcnemar_p is None
-
-
-def test_unequal_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="as many values"):
-        paired_difference([1.0], [])
-
-
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=30))
 def test_bootstrap_interval_holds_the_mean_and_stays_within_bounds(values: list[float]) -> None:
@@ -188,16 +134,6 @@ def test_bootstrap_interval_holds_the_mean_and_stays_within_bounds(values: list[
     assert 0 <= low <= np.mean(values) + 1e-9
     assert np.mean(values) - 1e-9 <= high <= 1
     assert (low, high) == bootstrap_interval(values)
-
-
-@settings(max_examples=15)
-@given(st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 1])), min_size=2, max_size=30))
-def test_swapping_before_and_after_swaps_gained_and_lost(pairs: list[tuple[int, int]]) -> None:
-    before, after = zip(*pairs, strict=True)
-    there, back = paired_difference(before, after), paired_difference(after, before)
-    assert there.mean == pytest.approx(-back.mean)
-    assert (there.gained, there.lost) == (back.lost, back.gained)
-    assert there.mcnemar_p == pytest.approx(back.mcnemar_p)
 
 
 def test_constant_guess_floor() -> None:
@@ -210,14 +146,6 @@ def test_no_constant_guess_beats_the_floor(golds: list[str]) -> None:
     floor = constant_guess_floor(golds)
     assert floor.accuracy == golds.count(floor.answer) / len(golds)
     assert all(golds.count(guess) / len(golds) <= floor.accuracy for guess in "1234")
-
-
-def test_minimum_detectable_effect_solves_its_equation() -> None:
-    n, psi = 200, 0.2
-    d = minimum_detectable_effect(n, psi)
-    assert d == pytest.approx((1.959964 + 0.841621) * math.sqrt((psi - d**2) / n))
-    # spec/evaluation.md prints 8.9 points: it leaves out the d^2, which makes it a little larger.
-    assert d == pytest.approx(0.089, abs=0.0025)
 
 
 @pytest.mark.skipif(not FIXTURE.exists(), reason="needs ../shared/data (100 MATH test problems, 8 samples each)")

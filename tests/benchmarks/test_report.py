@@ -38,6 +38,7 @@ def graded(right: bool, kind: Kind, k: int, text: str) -> GradedCompletion:
             outcome=Outcome.CORRECT if right else Outcome.INCORRECT,
             answer="7" if right else text[-9:],
         ),
+        vote=True if right else text[-9:],
     )
 
 

@@ -1,17 +1,19 @@
 """`markscheme best-of-n`: whether a scorer picks right answers."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from rich.table import Table
 
 from markscheme.benchmarks.best_of_n import BestOfN, Choice, best_of_n_figure
 from markscheme.benchmarks.best_of_n import best_of_n as curves_of
-from markscheme.benchmarks.outcomes import label_of
+from markscheme.benchmarks.votes import Vote, votes_of
 from markscheme.commands.shared import console, say, scorer_by_name, verifier_by_name
 from markscheme.files import InputError, read_jsonl, sha256_of, write_json
 from markscheme.score_rows import sample_of
-from markscheme.scoring import Sample
+from markscheme.scoring import Sample, Score, Scorer
 
 
 def best_of_n(
@@ -47,14 +49,15 @@ def best_of_n(
         raise InputError(f"{completions}: no rows in it")
     with console.status(f"{len(samples)} completions"):
         verdicts, ratings = verifier.score(samples), chooser.score(samples)
+        votes = votes_by_sample(verifier, samples, verdicts)
     choices = [
         Choice(
             problem=problem_of(sample),
             value=rating.value,
             correct=bool(verdict.correct),
-            label=label_of(verdict, index),
+            label=vote,
         )
-        for index, (sample, verdict, rating) in enumerate(zip(samples, verdicts, ratings, strict=True))
+        for sample, verdict, rating, vote in zip(samples, verdicts, ratings, votes, strict=True)
         if verdict.correct is not None and rating.value is not None
     ]
     if len(choices) < len(samples):
@@ -75,6 +78,20 @@ def best_of_n(
         write_json(out, record)
         best_of_n_figure(found, chooser.name.replace("_", " ")).savefig(out.with_suffix(".png"), dpi=160)
         say(f"figures: {out}   picture: {out.with_suffix('.png')}")
+
+
+def votes_by_sample(verifier: Scorer, samples: Sequence[Sample], verdicts: Sequence[Score]) -> list[Vote]:
+    """In the order of the samples."""
+    places: dict[str, list[int]] = {}
+    for place, sample in enumerate(samples):
+        places.setdefault(problem_of(sample), []).append(place)
+    by_problem = votes_of(
+        verifier,
+        [str(samples[of_one[0]].prompt) for of_one in places.values()],
+        [[verdicts[place] for place in of_one] for of_one in places.values()],
+    )
+    votes = dict(zip(chain.from_iterable(places.values()), chain.from_iterable(by_problem), strict=True))
+    return [votes[place] for place in range(len(samples))]
 
 
 def problem_of(sample: Sample) -> str:

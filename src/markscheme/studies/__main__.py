@@ -14,8 +14,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from markscheme.benchmarks.metrics import PairedDifference, paired_difference
-from markscheme.benchmarks.outcomes import Evaluation, load_evaluation, values_by_metric
+from markscheme.benchmarks.findings import values_by_metric
+from markscheme.benchmarks.outcomes import Evaluation, load_evaluation
+from markscheme.benchmarks.paired import PairedDifference, paired_difference
 from markscheme.benchmarks.plots import curves_figure
 from markscheme.files import InputError, write_json
 from markscheme.grpo.config import PRESETS

@@ -1,0 +1,135 @@
+"""The numbers that follow from what an evaluation found: metrics with their intervals, endings, levels and subjects."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from markscheme.benchmarks.metrics import (
+    bootstrap_interval,
+    consensus,
+    constant_guess_floor,
+    majority_at_k,
+    mean_and_standard_error,
+    pass_at_k,
+    wilson_interval,
+)
+from markscheme.benchmarks.outcomes import KINDS, Kind, ProblemOutcome
+from markscheme.problems import Problem
+from markscheme.scoring import Outcome
+
+LEVELS, SUBJECTS = ("level", "grade", "steps"), ("subject", "type")
+"""Columns of a problem by which figures are given apart, of which the first that is there counts."""
+
+
+def sample_counts(num_samples: int) -> list[int]:
+    """The k of pass@k: the powers of two up to the number of samples, and that number.
+
+    >>> sample_counts(6)
+    [1, 2, 4, 6]
+    """
+    return sorted({2**power for power in range(num_samples.bit_length())} | {num_samples} - {0})
+
+
+def values_by_metric(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float]]:
+    """Metric -> problem id -> value in [0, 1], for the metrics that were measured.
+
+    Unscored samples are left out; so is a problem that has too few scored samples for the metric.
+    """
+    values: dict[str, dict[str, float]] = {}
+    for outcome in outcomes:
+        if outcome.greedy is not None and outcome.greedy.score.correct is not None:
+            values.setdefault("greedy", {})[outcome.problem.id] = float(outcome.greedy.score.correct)
+        scored = [sample for sample in outcome.sampled if sample.score.correct is not None]
+        correct = [bool(sample.score.correct) for sample in scored]
+        for k in sample_counts(num_samples):
+            if len(scored) < k:
+                continue
+            values.setdefault(f"pass@{k}", {})[outcome.problem.id] = pass_at_k(len(scored), sum(correct), k)
+            if k > 2:  # of two votes that differ neither wins: maj@2 says nothing beyond pass@1
+                share = majority_at_k([sample.vote for sample in scored], correct, k)
+                values.setdefault(f"maj@{k}", {})[outcome.problem.id] = share
+        if len(scored) == num_samples > 2:
+            won = consensus([sample.vote for sample in scored], correct)
+            values.setdefault(f"cons@{num_samples}", {})[outcome.problem.id] = won
+    return dict(sorted(values.items(), key=lambda item: _metric_order(item[0])))
+
+
+def _metric_order(metric: str) -> tuple[int, int]:
+    name, _, k = metric.partition("@")
+    return ("greedy", "pass", "maj", "cons").index(name), int(k or 0)
+
+
+def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float | int | None]]:
+    """Each metric with its n, standard error and 95 % interval (of 0 and 1: Wilson; else bootstrap over problems)."""
+    metrics: dict[str, dict[str, float | int | None]] = {}
+    for metric, by_problem in values_by_metric(outcomes, num_samples).items():
+        values = list(by_problem.values())
+        mean, standard_error = mean_and_standard_error(values)
+        low, high = (
+            wilson_interval(round(sum(values)), len(values)) if set(values) <= {0, 1} else bootstrap_interval(values)
+        )
+        metrics[metric] = {
+            "value": mean,
+            "standard_error": None if math.isnan(standard_error) else standard_error,
+            "low": low,
+            "high": high,
+            "n": len(values),
+        }
+    return metrics
+
+
+def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, float | int]:
+    """How the completions of one kind ended.
+
+    `pessimistic` is the accuracy with every unscored completion counted wrong, averaged over problems.
+    """
+    completions = [completion for outcome in outcomes for completion in outcome.of_kind(kind)]
+    if not completions:
+        return {"completions": 0}
+    by_problem = [outcome.of_kind(kind) for outcome in outcomes if outcome.of_kind(kind)]
+    outcome_counts = [completion.score.outcome for completion in completions]
+    return {
+        "completions": len(completions),
+        "correct": outcome_counts.count(Outcome.CORRECT),
+        "incorrect": outcome_counts.count(Outcome.INCORRECT),
+        "no_answer": outcome_counts.count(Outcome.NO_ANSWER),
+        "unscored": sum(not outcome.has_value for outcome in outcome_counts),
+        "truncated": sum(completion.truncated for completion in completions),
+        "mean_completion_tokens": sum(completion.completion_tokens for completion in completions) / len(completions),
+        "distinct_answers": sum(len({completion.vote for completion in group} - {None}) for group in by_problem)
+        / len(by_problem),
+        "pessimistic": sum(
+            sum(bool(completion.score.correct) for completion in group) / len(group) for group in by_problem
+        )
+        / len(by_problem),
+    }
+
+
+def group_of(problem: Problem, columns: Sequence[str]) -> str | None:
+    """What the first of these columns that a problem has says; None if it has none."""
+    return next((str(problem.meta[name]) for name in columns if name in problem.meta), None)
+
+
+def by_group(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, Any]]:
+    """Level or subject -> each of its groups -> their metrics, where there are several."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, columns in (("level", LEVELS), ("subject", SUBJECTS)):
+        groups: dict[str, list[ProblemOutcome]] = {}
+        for outcome in outcomes:
+            if (group := group_of(outcome.problem, columns)) is not None:
+                groups.setdefault(group, []).append(outcome)
+        if len(groups) > 1:
+            found[name] = {group: metrics_of(groups[group], num_samples) for group in sorted(groups)}
+    return found
+
+
+def findings(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, Any]:
+    """The numbers of `summary.json`."""
+    return {
+        "num_problems": len(outcomes),
+        "metrics": metrics_of(outcomes, num_samples),
+        "counts": {kind: counts_of(outcomes, kind) for kind in KINDS},
+        "by_group": by_group(outcomes, num_samples),
+        "constant_guess": asdict(constant_guess_floor([outcome.problem.gold for outcome in outcomes])),
+    }
