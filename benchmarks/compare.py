@@ -1,34 +1,52 @@
 """Comparison of two evaluations on the same problems: what changed, and how sure that is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
-from markscheme.benchmarks.findings import values_by_metric
+from markscheme.benchmarks.findings import LEVELS, SUBJECTS, group_of, values_by_metric
 from markscheme.benchmarks.metrics import ConstantGuess, constant_guess_floor
 from markscheme.benchmarks.outcomes import Evaluation, ProblemOutcome
-from markscheme.benchmarks.paired import PairedDifference, paired_difference
+from markscheme.benchmarks.paired import PairedDifference, holm, paired_difference
 from markscheme.files import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricChange:
-    """One metric before and after, over the problems that have it in both."""
+    """One metric before and after, over the problems that have it in all evaluations."""
 
     metric: str
     before: float
     after: float
+    """Mean over training seeds, where there are several."""
     difference: PairedDifference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupChange:
+    """What changed on the problems of one level, of one subject, or of both."""
+
+    level: str | None
+    """None: of all levels."""
+    subject: str | None
+    before: float
+    after: float
+    difference: PairedDifference
+    adjusted_p: float | None
+    """Of the permutation test, by Holm over all groups of this kind: may be read beside the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two evaluations, paired by problem id."""
+    """Evaluations before and after, paired by problem id."""
 
     before: Evaluation
     after: Evaluation
-    """Both cut down to the shared problems, in the order of `before`."""
+    """Both cut down to the shared problems, in the order of `before`; of several training seeds the first."""
     changes: tuple[MetricChange, ...]
+    groups: tuple[GroupChange, ...]
+    """By level, by subject and by both, of the metric of the headline; empty where problems have neither."""
     verdict_metric: str
     """What `gained` and `lost` are about: greedy where it was measured, else pass@1."""
     gained: tuple[str, ...]
@@ -36,7 +54,9 @@ class Comparison:
     lost: tuple[str, ...]
     constant_guess: ConstantGuess
     left_out: int
-    """Problems that only one of the two evaluations has."""
+    """Problems that not every evaluation has."""
+    differences: tuple[str, ...]
+    """Settings in which the evaluations differ, as far as that was allowed."""
 
     @property
     def headline(self) -> MetricChange:
@@ -52,7 +72,9 @@ class Comparison:
             "before": self.before.summary["fingerprint"],
             "after": self.after.summary["fingerprint"],
             "protocol": dict(self.before.protocol),
+            "differences": list(self.differences),
             "changes": [asdict(change) for change in self.changes],
+            "groups": [asdict(change) for change in self.groups],
             "verdict_metric": self.verdict_metric,
             "gained": list(self.gained),
             "lost": list(self.lost),
@@ -60,75 +82,135 @@ class Comparison:
         }
 
 
-def compare(before: Evaluation, after: Evaluation) -> Comparison:
-    """Pairs two evaluations by problem id and measures every metric that both have.
+def compare(before: Evaluation, *afters: Evaluation, different_settings: bool = False) -> Comparison:
+    """Pairs evaluations by problem id and measures every metric that all have.
+
+    Args:
+        afters: one, or one for each training seed.
+        different_settings: allows evaluations that were made under different settings; what differs is kept.
 
     Raises:
-        InputError: if the two were made under different settings, share no problem, mean different problems
-            by one id, or no problem was scored in both.
+        InputError: if they were made under different settings, share no problem, mean different problems by one id,
+            or no problem was scored in all.
     """
-    _check_protocol(before.protocol, after.protocol)
-    shared_before, shared_after = _paired(before, after)
-    values_before = values_by_metric(shared_before.outcomes, before.num_samples)
-    values_after = values_by_metric(shared_after.outcomes, after.num_samples)
+    weights = [one.summary["fingerprint"] for one in afters]
+    if len(set(weights)) < len(weights):
+        raise InputError("two of the training seeds have the same weights: give each evaluation once")
+    differences = tuple(dict.fromkeys(line for one in afters for line in _differences(before, one)))
+    if differences and not different_settings:
+        raise InputError(
+            f"the evaluations differ in their settings: {'; '.join(differences)}; evaluate both alike, "
+            "or allow it with --different-settings"
+        )
+    left_out = len({outcome.problem.id for one in (before, *afters) for outcome in one.outcomes})
+    old, *new = _shared(before, afters)
+    left_out -= len(old.outcomes)
+    values_old = values_by_metric(old.outcomes, old.num_samples)
+    values_new = [values_by_metric(one.outcomes, one.num_samples) for one in new]
 
     changes, paired_ids = [], {}
-    for metric in values_before:
-        ids = [id_ for id_ in values_before[metric] if id_ in values_after.get(metric, {})]
+    for metric, by_problem in values_old.items():
+        ids = [id_ for id_ in by_problem if all(id_ in values.get(metric, {}) for values in values_new)]
         if ids:
             paired_ids[metric] = ids
-            changes.append(
-                _change(metric, [values_before[metric][i] for i in ids], [values_after[metric][i] for i in ids])
-            )
+            changes.append(MetricChange(metric=metric, **_change(metric, ids, values_old, values_new)))
     if not changes:
         raise InputError("no problem was scored in both evaluations; see the unscored counts in their summary.json")
 
     verdict = "greedy" if "greedy" in paired_ids else "pass@1"
-    old, new = values_before[verdict], values_after[verdict]
+    headline = "pass@1" if "pass@1" in paired_ids else next(iter(paired_ids))
+    moves = {
+        id_: fmean(values[verdict][id_] for values in values_new) - values_old[verdict][id_]
+        for id_ in paired_ids[verdict]
+    }
     return Comparison(
-        before=shared_before,
-        after=shared_after,
+        before=old,
+        after=new[0],
         changes=tuple(changes),
+        groups=tuple(_group_changes(headline, paired_ids[headline], old.outcomes, values_old, values_new)),
         verdict_metric=verdict,
-        gained=tuple(id_ for id_ in paired_ids[verdict] if new[id_] > old[id_]),
-        lost=tuple(id_ for id_ in paired_ids[verdict] if new[id_] < old[id_]),
-        constant_guess=constant_guess_floor([outcome.problem.gold for outcome in shared_before.outcomes]),
-        left_out=len(before.outcomes) + len(after.outcomes) - 2 * len(shared_before.outcomes),
+        gained=tuple(id_ for id_, move in moves.items() if move > 0),
+        lost=tuple(id_ for id_, move in moves.items() if move < 0),
+        constant_guess=constant_guess_floor([outcome.problem.gold for outcome in old.outcomes]),
+        left_out=left_out,
+        differences=differences,
     )
 
 
-def _change(metric: str, before: list[float], after: list[float]) -> MetricChange:
-    return MetricChange(
-        metric=metric,
-        before=sum(before) / len(before),
-        after=sum(after) / len(after),
-        difference=paired_difference(before, after),
-    )
+IN_THE_HASH = ("name", "form", "note")
+
+Values = Mapping[str, Mapping[str, float]]
+"""Metric -> problem id -> value."""
 
 
-def _check_protocol(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    different = [
-        f"{name} {before.get(name)!r} before, {after.get(name)!r} after"
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
+def _change(metric: str, ids: Sequence[str], before: Values, afters: Sequence[Values]) -> dict[str, Any]:
+    old = [before[metric][id_] for id_ in ids]
+    new = [[values[metric][id_] for id_ in ids] for values in afters]
+    return {
+        "before": fmean(old),
+        "after": fmean(map(fmean, new)),
+        "difference": paired_difference(old, *new),
+    }
+
+
+def _group_changes(
+    metric: str, ids: Sequence[str], outcomes: Sequence[ProblemOutcome], before: Values, afters: Sequence[Values]
+) -> list[GroupChange]:
+    problems = {outcome.problem.id: outcome.problem for outcome in outcomes}
+    places = {id_: (group_of(problems[id_], LEVELS), group_of(problems[id_], SUBJECTS)) for id_ in ids}
+    levels = sorted({level for level, _ in places.values() if level is not None})
+    subjects = sorted({subject for _, subject in places.values() if subject is not None})
+    kinds: list[list[tuple[str | None, str | None]]] = [
+        [(level, None) for level in levels] if len(levels) > 1 else [],
+        [(None, subject) for subject in subjects] if len(subjects) > 1 else [],
+        [(level, subject) for level in levels for subject in subjects] if len(levels) > 1 < len(subjects) else [],
     ]
-    if different:
-        raise InputError(f"the evaluations differ in their settings: {'; '.join(different)}; evaluate both alike")
+    found = []
+    for groups in kinds:
+        rows = []
+        for level, subject in groups:
+            of_group = [id_ for id_ in ids if level in (None, places[id_][0]) and subject in (None, places[id_][1])]
+            if of_group:
+                rows.append((level, subject, _change(metric, of_group, before, afters)))
+        p_values = [row[2]["difference"].permutation_p for row in rows]
+        known = None not in p_values
+        adjusted = holm(p_values) if known else [None] * len(rows)
+        found += [
+            GroupChange(level=level, subject=subject, **change, adjusted_p=p)
+            for (level, subject, change), p in zip(rows, adjusted, strict=True)
+        ]
+    return found
 
 
-def _paired(before: Evaluation, after: Evaluation) -> tuple[Evaluation, Evaluation]:
-    """Both evaluations, cut down to the problems that they share."""
-    by_id = {outcome.problem.id: outcome for outcome in after.outcomes}
-    pairs = [(outcome, by_id[outcome.problem.id]) for outcome in before.outcomes if outcome.problem.id in by_id]
-    if not pairs:
-        first, second = before.outcomes[0].problem.id, after.outcomes[0].problem.id
-        raise InputError(f"the evaluations share no problem: one has {first!r}, the other {second!r}; use one task")
-    for one, other in pairs:
-        _check_same_problem(one, other)
-    return (
-        Evaluation(outcomes=tuple(one for one, _ in pairs), summary=before.summary),
-        Evaluation(outcomes=tuple(other for _, other in pairs), summary=after.summary),
-    )
+def _differences(before: Evaluation, after: Evaluation) -> list[str]:
+    """Of two protocols with one hash only what is beside the prompts counts: where exemplars lie may differ."""
+    old, new = before.protocol, after.protocol
+    if old.get("hash") is not None and old.get("hash") == new.get("hash"):
+        old, new = ({name: one[name] for name in one if name not in IN_THE_HASH} for one in (old, new))
+    return [
+        f"{name} {old.get(name)!r} before, {new.get(name)!r} after"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _shared(before: Evaluation, afters: Sequence[Evaluation]) -> list[Evaluation]:
+    """All of them, cut down to the problems that they share, in the order of `before`."""
+    by_id = [{outcome.problem.id: outcome for outcome in one.outcomes} for one in afters]
+    kept = [outcome for outcome in before.outcomes if all(outcome.problem.id in of_one for of_one in by_id)]
+    if not kept:
+        first, second = before.outcomes[0].problem.id, afters[0].outcomes[0].problem.id
+        raise InputError(f"the evaluations share no problem: one has {first!r}, another {second!r}; use one task")
+    for outcome in kept:
+        for of_one in by_id:
+            _check_same_problem(outcome, of_one[outcome.problem.id])
+    return [
+        Evaluation(outcomes=tuple(kept), summary=before.summary),
+        *(
+            Evaluation(outcomes=tuple(of_one[outcome.problem.id] for outcome in kept), summary=one.summary)
+            for one, of_one in zip(afters, by_id, strict=True)
+        ),
+    ]
 
 
 def _check_same_problem(before: ProblemOutcome, after: ProblemOutcome) -> None:

@@ -25,10 +25,10 @@ from markscheme.benchmarks.outcomes import (
     ProblemOutcome,
     load_evaluation,
 )
+from markscheme.benchmarks.protocols import EvaluationProtocol
 from markscheme.files import InputError, drop_torn_line, read_jsonl
 from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
 from markscheme.problems import Problem
-from markscheme.prompting import PromptFormat
 from markscheme.scoring import Scorer
 
 __all__ = ["Evaluation", "EvaluationConfig", "GradedCompletion", "ProblemOutcome", "evaluate", "load_evaluation"]
@@ -46,14 +46,10 @@ class EvaluationConfig:
     """Of the drawn completions."""
     top_p: float = 1.0
     """Of the drawn completions: draw from the likeliest tokens that together have this probability."""
-    max_completion_tokens: int = 512
-    """A longer completion is cut off, and counted as truncated."""
     greedy: bool = True
     """Whether to write one completion per problem at temperature 0 as well."""
     seed: int = 0
     """Of the drawn completions."""
-    stop: tuple[str, ...] = ()
-    """A completion ends before the first of these strings."""
 
     def __post_init__(self) -> None:
         if self.num_samples < 0:
@@ -62,14 +58,14 @@ class EvaluationConfig:
             raise ValueError("num_samples is 0 and greedy is off: there is nothing to evaluate")
         if self.num_samples > 0 and self.temperature == 0:
             raise ValueError("temperature 0 draws the same completion each time; set num_samples to 0 instead")
-        self.sampling("sampled")  # checks the rest
+        Sampling(temperature=self.temperature, top_p=self.top_p)  # checks the rest
 
-    def sampling(self, kind: Kind) -> Sampling:
+    def sampling(self, kind: Kind, protocol: EvaluationProtocol) -> Sampling:
         return Sampling(
             temperature=0.0 if kind == "greedy" else self.temperature,
             top_p=1.0 if kind == "greedy" else self.top_p,
-            max_completion_tokens=self.max_completion_tokens,
-            stop=self.stop,
+            max_completion_tokens=protocol.max_completion_tokens,
+            stop=protocol.stop,
         )
 
     def completions_per_problem(self) -> list[tuple[Kind, int]]:
@@ -96,7 +92,7 @@ def evaluate(
     scorer: Scorer,
     problems: Sequence[Problem],
     tokenizer: Any,
-    prompt_format: PromptFormat,
+    protocol: EvaluationProtocol,
     config: EvaluationConfig,
     out: Path,
     *,
@@ -116,16 +112,16 @@ def evaluate(
         OSError: if `out` cannot be written.
     """
     _check(problems)
-    wanted = _plan(problems, tokenizer, prompt_format, config, fingerprint, engine)
+    wanted = _plan(problems, tokenizer, protocol, config, fingerprint, engine)
     out.mkdir(parents=True, exist_ok=True)
     (out / SUMMARY).unlink(missing_ok=True)  # it stands for a finished evaluation, so it goes first and comes last
     write_problems(out, problems)
-    records = _generate_missing(generator, wanted, config, out, fingerprint, engine, progress)
+    records = _generate_missing(generator, wanted, protocol, config, out, fingerprint, engine, progress)
     about = {
         "fingerprint": fingerprint,
         "engine": engine,
         "batch_invariant": generator.batch_invariant,
-        "protocol": _protocol(config, prompt_format, scorer),
+        "protocol": _protocol(config, protocol, scorer),
         "seed": config.seed,
         "cost": total_cost(out),
     }
@@ -145,17 +141,17 @@ def _check(problems: Sequence[Problem]) -> None:
 def _plan(
     problems: Sequence[Problem],
     tokenizer: Any,
-    prompt_format: PromptFormat,
+    protocol: EvaluationProtocol,
     config: EvaluationConfig,
     fingerprint: str,
     engine: str,
 ) -> list[_Wanted]:
     wanted = []
     for problem in problems:
-        prompt_ids = prompt_format.prompt_ids(problem.question, tokenizer)
+        prompt_ids = protocol.prompt_ids(problem.question, tokenizer)
         for kind, k in config.completions_per_problem():
             seed = seed_of(config.seed, problem.id, kind, k)
-            key = _sha256([fingerprint, engine, prompt_ids, asdict(config.sampling(kind)), seed])
+            key = _sha256([fingerprint, engine, prompt_ids, asdict(config.sampling(kind, protocol)), seed])
             wanted.append(_Wanted(key=key, problem=problem, kind=kind, k=k, seed=seed, prompt_ids=prompt_ids))
     return wanted
 
@@ -163,6 +159,7 @@ def _plan(
 def _generate_missing(
     generator: Generator,
     wanted: Sequence[_Wanted],
+    protocol: EvaluationProtocol,
     config: EvaluationConfig,
     out: Path,
     fingerprint: str,
@@ -178,7 +175,7 @@ def _generate_missing(
         progress("generate", len(records), len(wanted))
     missing = [one for one in wanted if one.key not in records]
     with session_cost(out) as cost, path.open("a", encoding="utf-8") as file:
-        for one, completion in _stream(generator, missing, config):
+        for one, completion in _stream(generator, missing, protocol, config):
             record = _record(one, completion, fingerprint, engine)
             cost.add(completion, len(one.prompt_ids))
             file.write(json_line(record))
@@ -193,7 +190,7 @@ def _generate_missing(
 
 
 def _stream(
-    generator: Generator, missing: Sequence[_Wanted], config: EvaluationConfig
+    generator: Generator, missing: Sequence[_Wanted], protocol: EvaluationProtocol, config: EvaluationConfig
 ) -> Iterator[tuple[_Wanted, Completion]]:
     """Longest prompts first: a batch then holds prompts of one length, and a lack of memory shows at once."""
     groups: dict[tuple[Kind, str], list[_Wanted]] = {}
@@ -207,7 +204,7 @@ def _stream(
             requests = [
                 Request(prompt_ids=group[0].prompt_ids, seeds=tuple(one.seed for one in group)) for group in chunk
             ]
-            for request_index, seed_index, completion in generator.stream(requests, config.sampling(kind)):
+            for request_index, seed_index, completion in generator.stream(requests, config.sampling(kind, protocol)):
                 yield chunk[request_index][seed_index], completion
 
 
@@ -228,11 +225,10 @@ def _record(one: _Wanted, completion: Completion, fingerprint: str, engine: str)
     }
 
 
-def _protocol(config: EvaluationConfig, prompt_format: PromptFormat, scorer: Scorer) -> dict[str, Any]:
+def _protocol(config: EvaluationConfig, protocol: EvaluationProtocol, scorer: Scorer) -> dict[str, Any]:
     """Every setting but the seed: two evaluations may draw other samples and still measure the same."""
     settings = {name: value for name, value in asdict(config).items() if name != "seed"}
-    settings["stop"] = list(config.stop)  # as it comes back from JSON
-    return {**settings, "prompt_format": asdict(prompt_format), "scorer": f"{scorer.name} {scorer.version}"}
+    return {**settings, **protocol.to_dict(), "scorer": f"{scorer.name} {scorer.version}"}
 
 
 def _sha256(value: Any) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 from markscheme.benchmarks.metrics import (
@@ -79,7 +80,7 @@ def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str
     return metrics
 
 
-def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, float | int]:
+def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, Any]:
     """How the completions of one kind ended.
 
     `pessimistic` is the accuracy with every unscored completion counted wrong, averaged over problems.
@@ -88,6 +89,7 @@ def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, float
     if not completions:
         return {"completions": 0}
     by_problem = [outcome.of_kind(kind) for outcome in outcomes if outcome.of_kind(kind)]
+    lengths = [one.completion_tokens for one in completions if one.completion_tokens is not None]
     outcome_counts = [completion.score.outcome for completion in completions]
     return {
         "completions": len(completions),
@@ -96,7 +98,7 @@ def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, float
         "no_answer": outcome_counts.count(Outcome.NO_ANSWER),
         "unscored": sum(not outcome.has_value for outcome in outcome_counts),
         "truncated": sum(completion.truncated for completion in completions),
-        "mean_completion_tokens": sum(completion.completion_tokens for completion in completions) / len(completions),
+        "mean_completion_tokens": fmean(lengths) if len(lengths) == len(completions) else None,
         "distinct_answers": sum(len({completion.vote for completion in group} - {None}) for group in by_problem)
         / len(by_problem),
         "pessimistic": sum(

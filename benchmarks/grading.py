@@ -40,14 +40,16 @@ def finish(
     about: Mapping[str, Any],
     num_samples: int,
     progress: Progress | None = None,
+    scores: Sequence[Score] | None = None,
 ) -> Evaluation:
-    """Grades the records and writes `scores.jsonl` and `summary.json`, which says what is in `about` too.
+    """Grades the records, as far as `scores` are not there already, and writes `scores.jsonl` and `summary.json`, which
+    says what is in `about` too.
 
     Raises:
         InputError: if the scorer rates instead of deciding.
         OSError: if `out` cannot be written.
     """
-    scores = _grade(scorer, problems, records, progress)
+    scores = _grade(scorer, problems, records, progress) if scores is None else scores
     votes = _votes(scorer, problems, records, scores)
     graded = [
         (record["problem"], graded_completion(record, score, vote))

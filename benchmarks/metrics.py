@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.stats
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000  # the ends of a 95 % interval then vary by some hundredths of their distance
-RESAMPLE_BATCH = 500  # keeps the bootstrap of 5,000 questions below 40 MB
+NEARLY = 1e-9  # sums of the same numbers in another order differ by less
 MAX_EXACT_TALLIES = 20_000  # beyond, this many random subsets: a standard error below 0.4 points
 
 
@@ -55,11 +56,11 @@ def majority_at_k(
         raise ValueError(f"needs as many labels as verdicts and k >= 1, got {len(labels)}, {len(correct)}, {k}")
     if len(labels) < k:
         return math.nan
-    sizes = Counter(labels)
+    sizes = dict(Counter(labels).most_common())  # in an order that many problems share
     rights = Counter(label for label, right in zip(labels, correct, strict=True) if right)
     credit = np.array([rights[label] / size for label, size in sizes.items()])
     has_vote = np.array([label is not None for label in sizes])
-    tallies, weights = _tallies(list(sizes.values()), k, max_tallies)
+    tallies, weights = _tallies(tuple(sizes.values()), k, max_tallies)
     votes = np.where(has_vote, tallies, 0)
     most = votes.max(axis=1, keepdims=True)
     winners = (votes == most) & (most > 0)
@@ -119,7 +120,8 @@ def best_of_k_divergence(k: int) -> float:
     return math.log(k) - (k - 1) / k
 
 
-def _tallies(sizes: Sequence[int], k: int, max_tallies: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+@lru_cache(maxsize=256)
+def _tallies(sizes: tuple[int, ...], k: int, max_tallies: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """How the votes of k samples can fall on classes of these sizes, one row a way, and each way's probability."""
     ways = [1]  # ways[j]: in how many ways j votes can be spread over the classes so far
     for size in sizes:
@@ -178,7 +180,8 @@ def wilson_interval(num_correct: int, num_total: int) -> tuple[float, float]:
 def bootstrap_interval(
     values: Sequence[float], *, bounds: tuple[float, float] = (0.0, 1.0), seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of the mean over questions: BCa bootstrap (Efron 1987), 10,000 seeded resamples.
+    """95 % interval of the mean over questions: BCa bootstrap (Efron 1987, with the acceleration of a mean),
+    10,000 seeded resamples.
 
     Where all n values are equal the bootstrap would claim certainty. Then the interval is what n questions can
     exclude: questions of another kind, with any value within `bounds`, may still be the share 1 - 0.025^(1/n)
@@ -194,16 +197,20 @@ def bootstrap_interval(
         unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / len(array))
         mean = float(array[0])
         return mean + unseen * (bounds[0] - mean), mean + unseen * (bounds[1] - mean)
-    interval = scipy.stats.bootstrap(
-        (array,),
-        np.mean,
-        method="BCa",
-        n_resamples=NUM_RESAMPLES,
-        confidence_level=CONFIDENCE,
-        batch=RESAMPLE_BATCH,
-        random_state=seed,
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    # Questions of equal values are alike: how many of each value a resample has is all that matters, and quick to draw.
+    distinct, counts = np.unique(array, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(array), counts / len(array), size=NUM_RESAMPLES)
+    means = drawn @ distinct / len(array)
+    around = array - array.mean()
+    acceleration = float((around**3).sum() / (6 * (around**2).sum() ** 1.5))
+    below = ((means < array.mean() - NEARLY).mean() + (means <= array.mean() + NEARLY).mean()) / 2
+    bias = normal_quantile(float(below))
+    ends = []
+    for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2):
+        shifted = bias + normal_quantile(tail)
+        ends.append(scipy.stats.norm.cdf(bias + shifted / (1 - acceleration * shifted)))
+    low, high = np.quantile(means, ends)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

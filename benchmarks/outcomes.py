@@ -27,8 +27,9 @@ class GradedCompletion:
     k: int
     """Number of the sample among those of its problem and kind, from 0."""
     completion: str
-    completion_tokens: int
-    finish_reason: FinishReason
+    completion_tokens: int | None
+    finish_reason: FinishReason | None
+    """These two are None where a log of another harness does not say."""
     score: Score
     vote: Vote = None
     """What it votes for among the samples of its problem."""
@@ -106,7 +107,7 @@ def graded_completion(record: Mapping[str, Any], score: Score, vote: Vote = None
         k=record["k"],
         completion=record["completion"],
         completion_tokens=record["completion_tokens"],
-        finish_reason=FinishReason(record["finish_reason"]),
+        finish_reason=None if record["finish_reason"] is None else FinishReason(record["finish_reason"]),
         score=score,
         vote=vote,
     )

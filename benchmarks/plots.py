@@ -1,19 +1,22 @@
 """The figures of a report. Each function makes one figure; none touches matplotlib's global state."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from markscheme.benchmarks.compare import GroupChange
 from markscheme.benchmarks.findings import values_by_metric
 from markscheme.benchmarks.metrics import bootstrap_interval
 from markscheme.benchmarks.outcomes import Evaluation
 
 # Grey against blue differ in lightness too, so they stay apart for the colour-blind and in a grey print.
-BEFORE_COLOUR, AFTER_COLOUR = "#8b8f97", "#0b5fa5"
+BEFORE_COLOUR, AFTER_COLOUR, LOSS_COLOUR = "#8b8f97", "#0b5fa5", "#c2571a"
 CURVE_COLOURS = ("#0b5fa5", "#c2571a", "#4f8a5b", "#a33b6b", "#b59a2a", "#6b5bb0", "#3b9aa3", "#777777", "#26282c")
 INK, RULE = "#26282c", "#d9d9d4"
 
@@ -77,7 +80,11 @@ def training_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
 def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
     """How long the completions are, in tokens."""
     lengths = [
-        [c.completion_tokens for outcome in evaluation.outcomes for c in (*outcome.of_kind("greedy"), *outcome.sampled)]
+        [
+            c.completion_tokens or 0
+            for outcome in evaluation.outcomes
+            for c in (*outcome.of_kind("greedy"), *outcome.sampled)
+        ]
         for evaluation in (before, after)
     ]
     longest = max(1, *(max(of_one) for of_one in lengths))
@@ -92,6 +99,32 @@ def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
     axes.set_ylabel("% of completions")
     axes.set_xlim(0, longest)
     new_legend(figure, columns=2)
+    return figure
+
+
+def group_map_figure(groups: Sequence[GroupChange]) -> Figure:
+    """The change in points of each level (rows) and subject (columns): a star where it is more than chance."""
+    cells = {(one.level, one.subject): one for one in groups if one.level is not None and one.subject is not None}
+    levels, subjects = (sorted({place[side] for place in cells}) for side in (0, 1))
+    shown = np.full((len(levels), len(subjects)), np.nan)
+    for (level, subject), one in cells.items():
+        shown[levels.index(level), subjects.index(subject)] = 100 * one.difference.mean
+    most = max(1.0, float(np.nanmax(abs(shown))))
+    figure = Figure(figsize=(WIDTH_INCHES, 1.6 + 0.45 * len(levels)), layout="constrained")
+    axes = figure.add_subplot()
+    colours = LinearSegmentedColormap.from_list("change", (LOSS_COLOUR, "#ffffff", AFTER_COLOUR))
+    axes.imshow(shown, cmap=colours, vmin=-most, vmax=most, aspect="auto")
+    for (level, subject), one in cells.items():
+        row, column = levels.index(level), subjects.index(subject)
+        star = "*" if one.adjusted_p is not None and one.adjusted_p < 0.05 else ""
+        dark = abs(shown[row, column]) > 0.6 * most
+        text = f"{shown[row, column]:+.0f}{star}\nn {one.difference.n}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
+    axes.set_xticks(range(len(subjects)), [fill(subject, 13) for subject in subjects], fontsize=7)
+    axes.set_yticks(range(len(levels)), levels, fontsize=8)
+    axes.tick_params(length=0, colors=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
     return figure
 
 

@@ -12,12 +12,22 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from markscheme.benchmarks.compare import Comparison
+from markscheme.benchmarks.compare import Comparison, GroupChange
 from markscheme.benchmarks.examples import example_groups, readable
 from markscheme.benchmarks.findings import counts_of
 from markscheme.benchmarks.outcomes import Kind
-from markscheme.benchmarks.paired import minimum_detectable_effect
-from markscheme.benchmarks.plots import lengths_figure, pass_at_k_figure, training_figure
+from markscheme.benchmarks.plots import group_map_figure, lengths_figure, pass_at_k_figure, training_figure
+from markscheme.benchmarks.wording import (
+    headline,
+    measured,
+    metric_name,
+    number,
+    p_text,
+    points,
+    sensitivity,
+    warnings_of,
+    worst_group,
+)
 from markscheme.files import write_text
 
 REPORT, COMPARISON = "report.html", "comparison.json"
@@ -56,15 +66,19 @@ def write_report(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(metric_name=metric_name, number=number, points=points)
+    environment.filters.update(metric_name=metric_name, number=number, points=points, p_text=p_text)
     template = files("markscheme.benchmarks").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         title=readable(title),
         headline=headline(comparison),
-        measured=_measured(comparison),
+        measured=measured(comparison),
         comparison=comparison,
         floor_answer=readable(comparison.constant_guess.answer),
-        sensitivity=_sensitivity(comparison),
+        sensitivity=sensitivity(comparison),
+        warnings=warnings_of(comparison),
+        groups_of=_group_tables(comparison),
+        worst=worst_group(comparison),
+        costs=_costs(comparison),
         endings=_endings(comparison),
         groups=example_groups(comparison),
         pictures=pictures,
@@ -75,68 +89,27 @@ def write_report(
     return out / REPORT
 
 
-def headline(comparison: Comparison) -> str:
-    """What changed, in one sentence, with its interval, its n and its number of seeds."""
-    change = comparison.headline
-    difference = change.difference
-    name = "Greedy accuracy" if change.metric == "greedy" else change.metric
-    interval = f"95 % interval {points(difference.low)} to {points(difference.high)}"
-    if difference.low <= 0 <= difference.high:
-        verb = "went"
-        interval += ", which includes no change"
-    else:
-        verb = "rose" if difference.mean > 0 else "fell"
-    return (
-        f"{name} {verb} from {number(change.before)} to {number(change.after)}: "
-        f"{points(difference.mean)} points ({interval}), n = {difference.n:,}, one seed."
-    )
+def _group_tables(comparison: Comparison) -> list[tuple[str, list[GroupChange]]]:
+    """By level and by subject; both together are the map."""
+    levels = [one for one in comparison.groups if one.subject is None]
+    subjects = [one for one in comparison.groups if one.level is None]
+    return [(name, rows) for name, rows in (("level", levels), ("subject", subjects)) if rows]
 
 
-def metric_name(metric: str) -> str:
-    return "greedy accuracy" if metric == "greedy" else metric
-
-
-def number(value: float) -> str:
-    """A share, to three places."""
-    return f"{value:.3f}"
-
-
-def points(difference: float) -> str:
-    """A difference of shares in percentage points, with its sign.
-
-    >>> points(0.21), points(-0.004), points(0.0)
-    ('+21.0', '−0.4', '0.0')
-    """
-    rounded = round(100 * difference, 1)
-    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
-
-
-def _measured(comparison: Comparison) -> str:
-    protocol = comparison.before.protocol
-    kinds = ["one greedy completion"] if protocol["greedy"] else []
-    if protocol["num_samples"]:
-        kinds.append(f"{protocol['num_samples']} samples at temperature {protocol['temperature']:g}")
-    left_out = f" Left out: {comparison.left_out:,} problems that only one side has." if comparison.left_out else ""
-    return (
-        f"{len(comparison.before.outcomes):,} problems; for each {' and '.join(kinds)}, of at most "
-        f"{protocol['max_completion_tokens']:,} tokens; judged by {protocol['scorer']}.{left_out}"
-    )
-
-
-def _sensitivity(comparison: Comparison) -> str:
-    """How many verdicts changed, and how small a gain these problems could have shown."""
-    difference = next(one.difference for one in comparison.changes if one.metric == comparison.verdict_metric)
-    gained, lost, n = difference.gained, difference.lost, difference.n
-    sentence = f"By {metric_name(comparison.verdict_metric)}, {gained:,} problems got better and {lost:,} got worse"
-    if difference.mcnemar_p is None or gained + lost == 0:
-        return f"{sentence}."
-    p = f"p = {difference.mcnemar_p:.2g}" if difference.mcnemar_p >= 1e-4 else "p < 0.0001"
-    changed = (gained + lost) / n
-    least = 100 * minimum_detectable_effect(n, changed)
-    return (
-        f"{sentence} (exact McNemar test: {p}). With {n:,} problems, {100 * changed:.0f} % of which change their "
-        f"verdict, a true gain of {least:.1f} points would be found four times in five."
-    )
+def _costs(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """What the evaluations took: (what, before, after); nothing where it was not measured."""
+    before, after = (one.summary.get("cost", {}) for one in (comparison.before, comparison.after))
+    if not (before.get("completions") and after.get("completions")):
+        return []
+    rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
+        ("completion tokens", lambda cost: f"{cost['completion_tokens']:,}"),
+        ("prompt tokens", lambda cost: f"{cost['prompt_tokens']:,}"),
+        ("seconds", lambda cost: f"{cost['seconds']:,.0f}"),
+        ("completion tokens a second", lambda cost: f"{cost['completion_tokens'] / max(cost['seconds'], 1e-3):,.0f}"),
+        ("processor seconds", lambda cost: f"{cost['cpu_seconds']:,.0f}"),
+        ("peak memory, MB", lambda cost: f"{cost['peak_mb']:,.0f}"),
+    ]
+    return [(name, text(before), text(after)) for name, text in rows]
 
 
 def _endings(comparison: Comparison) -> list[tuple[str, list[tuple[str, str, str]]]]:
@@ -146,8 +119,13 @@ def _endings(comparison: Comparison) -> list[tuple[str, list[tuple[str, str, str
     for kind, name in kinds:
         before, after = (counts_of(side.outcomes, kind) for side in (comparison.before, comparison.after))
         if before["completions"] and after["completions"]:
-            tables.append((name, [(what, text(before), text(after)) for what, text in _ENDINGS]))
+            rows = _ENDINGS if kind == "sampled" else _ENDINGS[:-1]  # one completion has one answer
+            tables.append((name, [(what, text(before), text(after)) for what, text in rows]))
     return tables
+
+
+def _known(mean: float | None) -> str:
+    return "not recorded" if mean is None else f"{mean:.1f}"
 
 
 def _share_of(field: str) -> Callable[[Mapping[str, float | int]], str]:
@@ -160,7 +138,8 @@ _ENDINGS: tuple[tuple[str, Callable[[Mapping[str, float | int]], str]], ...] = (
     ("cut off at the token limit", _share_of("truncated")),
     ("not scored", _share_of("unscored")),
     ("accuracy if the unscored are wrong", lambda counts: number(counts["pessimistic"])),
-    ("mean tokens", lambda counts: f"{counts['mean_completion_tokens']:.1f}"),
+    ("mean tokens", lambda counts: _known(counts["mean_completion_tokens"])),
+    ("different answers to a problem", lambda counts: f"{counts['distinct_answers']:.2f}"),
 )
 
 
@@ -181,6 +160,19 @@ def _figures(
         )
     if any(line.get(name) is not None for line in training_metrics for name in ("reward", "dev_accuracy")):
         yield "training", "Reward and dev accuracy against the training step.", training_figure(training_metrics)
+    if any(one.level is not None and one.subject is not None for one in comparison.groups):
+        yield (
+            "groups",
+            f"Map of the change in {metric_name(comparison.headline.metric)} by level and subject.",
+            group_map_figure(comparison.groups),
+        )
+    if any(
+        one.completion_tokens is None
+        for side in (comparison.before, comparison.after)
+        for outcome in side.outcomes
+        for one in (*outcome.of_kind("greedy"), *outcome.sampled)
+    ):
+        return
     yield "lengths", "Histogram of completion tokens.", lengths_figure(comparison.before, comparison.after)
 
 
@@ -198,7 +190,8 @@ def _origins(comparison: Comparison, provenance: Mapping[str, Any]) -> list[tupl
     for name, evaluation in (("before", comparison.before), ("after", comparison.after)):
         summary = evaluation.summary
         rows.append((f"weights {name}", summary["fingerprint"]))
-        rows.append((f"evaluated {name}", f"{summary['date']}, seed {summary['seed']}"))
+        seed = f", seed {summary['seed']}" if summary.get("seed") is not None else ""
+        rows.append((f"evaluated {name}", f"{summary['date']}{seed}, by the engine {summary.get('engine', 'unknown')}"))
         rows.append((f"versions {name}", ", ".join(f"{key} {value}" for key, value in summary["versions"].items())))
     sources = sorted({outcome.problem.source for outcome in comparison.before.outcomes})
     rows.append(("problems", ", ".join(sources)))

@@ -25,6 +25,8 @@ COMMANDS = {
     "score": "Score the completions in a file.",
     "evaluate": "Measure a policy on a task.",
     "compare": "Compare two evaluations, problem by problem.",
+    "regrade": "Judge the completions in a log of this or another harness again.",
+    "contamination": "Look for the problems of an evaluation in what was trained on.",
     "sft": "Fine-tune a model on worked solutions.",
     "rft": "Fine-tune a model on its own correct completions.",
     "dpo": "Train a model to prefer its own correct completions to its incorrect ones.",

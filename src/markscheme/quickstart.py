@@ -12,6 +12,7 @@ from rich.console import Console
 from markscheme.benchmarks.compare import Comparison, compare
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, evaluate
 from markscheme.benchmarks.metrics import constant_guess_floor
+from markscheme.benchmarks.protocols import EvaluationProtocol
 from markscheme.benchmarks.report import write_report
 from markscheme.benchmarks.tasks.generated import generated_problems
 from markscheme.files import InputError, write_json
@@ -85,6 +86,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
     """
     policy, tokenizer = load_policy(EMBEDDED)
     form = PromptFormat(instruction="")
+    protocol = EvaluationProtocol(name="quickstart", form=form, max_completion_tokens=MAX_COMPLETION_TOKENS)
     record = {"model": fingerprint(policy, tokenizer), "quickstart": asdict(config)}
     RunLog(out, record)  # refuses a folder of another run
     scorer = MathVerifier()
@@ -92,14 +94,14 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
     test = quickstart_problems("test", config.num_test, config.seed)
 
     def measured(name: str, title: str) -> Evaluation:
-        settings = EvaluationConfig(num_samples=8, max_completion_tokens=MAX_COMPLETION_TOKENS, seed=config.seed)
+        settings = EvaluationConfig(num_samples=8, seed=config.seed)
         with progress_bar(console, title, len(test) * len(settings.completions_per_problem())) as bar:
             return evaluate(
                 engine,
                 scorer,
                 test,
                 tokenizer,
-                form,
+                protocol,
                 settings,
                 out / name,
                 fingerprint=fingerprint(policy, tokenizer),

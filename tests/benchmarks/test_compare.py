@@ -1,12 +1,14 @@
 """Paired comparison, on evaluations written out by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from markscheme.benchmarks.compare import compare
 from markscheme.benchmarks.outcomes import Evaluation, GradedCompletion, Kind, ProblemOutcome
+from markscheme.benchmarks.wording import worst_group
 from markscheme.files import InputError
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
@@ -135,3 +137,78 @@ def test_the_record_of_a_comparison_is_json() -> None:
     assert record["num_problems"] == 4
     assert record["changes"][0]["difference"]["gained"] == 2
     assert record["constant_guess"] == {"answer": "right", "accuracy": 1.0}
+
+
+def seed_of(marks: Mapping[str, str], number: int, **protocol: Any) -> Evaluation:
+    """As another training seed would have made it."""
+    one = evaluation(marks, **protocol)
+    return Evaluation(outcomes=one.outcomes, summary={**one.summary, "fingerprint": f"seed {number}"})
+
+
+def test_training_seeds_are_averaged() -> None:
+    before = evaluation({"a": "-----", "b": "+++++"})
+    seeds = [seed_of({"a": "+++++", "b": "+++++"}, 0), seed_of({"a": "-+---", "b": "-----"}, 1)]
+    comparison = compare(before, *seeds)
+    by_name = {change.metric: change for change in comparison.changes}
+    # greedy after: (1 + 0) / 2 on a, (1 + 0) / 2 on b; pass@1: (1 + 1/4) / 2 and (1 + 0) / 2
+    assert (by_name["greedy"].after, by_name["greedy"].difference.seeds) == (0.5, 2)
+    assert by_name["pass@1"].after == pytest.approx((0.625 + 0.5) / 2)
+    assert (comparison.gained, comparison.lost) == (("a",), ("b",))
+    with pytest.raises(InputError, match="two of the training seeds have the same weights"):
+        compare(before, seeds[0], seeds[0])
+
+
+def test_different_settings_are_allowed_when_asked_for_and_named() -> None:
+    before, after = evaluation({"a": "-----"}), evaluation({"a": "+++++"}, temperature=0.6)
+    comparison = compare(before, after, different_settings=True)
+    assert comparison.differences == ("temperature 1.0 before, 0.6 after",)
+    assert comparison.to_dict()["differences"] == ["temperature 1.0 before, 0.6 after"]
+
+
+def test_protocols_are_the_same_by_their_hash() -> None:
+    same = {"hash": "1f", "name": "few-shot:2"}
+    before = evaluation({"a": "-----"}, **same, form={"source": "here"}, note="")
+    compare(before, evaluation({"a": "+++++"}, **same, form={"source": "there"}, note="moved"))
+    with pytest.raises(InputError, match="hash '1f' before, '2e' after"):
+        compare(before, evaluation({"a": "+++++"}, hash="2e", name="few-shot:2", form={"source": "here"}, note=""))
+    with pytest.raises(InputError, match="max_completion_tokens"):
+        compare(before, evaluation({"a": "+++++"}, **same, form={"source": "here"}, note="", max_completion_tokens=9))
+
+
+def test_levels_and_subjects_by_hand() -> None:
+    places = {"a": ("Level 1", "Algebra"), "b": ("Level 1", "Geometry"), "c": ("Level 2", "Algebra")}
+
+    def placed(marks: Mapping[str, str], number: int) -> Evaluation:
+        one = seed_of(marks, number)
+        outcomes = tuple(
+            replace(
+                outcome,
+                problem=replace(
+                    outcome.problem, meta=dict(zip(("level", "type"), places[outcome.problem.id], strict=True))
+                ),
+            )
+            for outcome in one.outcomes
+        )
+        return Evaluation(outcomes=outcomes, summary=one.summary)
+
+    comparison = compare(
+        placed({"a": "-----", "b": "-++--", "c": "+++++"}, 0), placed({"a": "+++++", "b": "-++--", "c": "++++-"}, 1)
+    )
+    found = {(one.level, one.subject): (one.difference.n, one.difference.mean) for one in comparison.groups}
+    assert found == {
+        ("Level 1", None): (2, 0.5),  # 0 -> 1 and 1/2 -> 1/2
+        ("Level 2", None): (1, -0.25),
+        (None, "Algebra"): (2, 0.375),
+        (None, "Geometry"): (1, 0.0),
+        ("Level 1", "Algebra"): (1, 1.0),
+        ("Level 1", "Geometry"): (1, 0.0),
+        ("Level 2", "Algebra"): (1, -0.25),
+    }
+    assert all(one.adjusted_p == 1 for one in comparison.groups)  # so few problems show nothing
+    assert worst_group(comparison).startswith("Fared worst: Level 2, −25.0 points")
+
+
+def test_without_levels_and_subjects_there_are_no_groups() -> None:
+    comparison = compare(BEFORE, AFTER)
+    assert comparison.groups == ()
+    assert worst_group(comparison) == ""

@@ -11,6 +11,7 @@ import pytest
 
 from markscheme.benchmarks.evaluate import EvaluationConfig, evaluate, load_evaluation
 from markscheme.benchmarks.findings import sample_counts, values_by_metric
+from markscheme.benchmarks.protocols import EvaluationProtocol
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling
 from markscheme.problems import Problem
@@ -89,7 +90,8 @@ def sums(*terms: tuple[int, int]) -> list[Problem]:
 
 
 PROBLEMS = sums((1, 1), (20, 30), (400, 500), (2, 5))
-CONFIG = EvaluationConfig(num_samples=4, max_completion_tokens=20)
+CONFIG = EvaluationConfig(num_samples=4)
+PROTOCOL = EvaluationProtocol(name="sums", form=PromptFormat(), max_completion_tokens=20)
 
 
 def run(out: Path, generator: Any = None, scorer: Any = None, **changes: Any) -> Any:
@@ -99,10 +101,11 @@ def run(out: Path, generator: Any = None, scorer: Any = None, **changes: Any) ->
         scorer or EqualsScorer(),
         settings["problems"],
         LetterTokenizer(),
-        PromptFormat(),
+        settings.get("protocol", PROTOCOL),
         settings["config"],
         out,
         fingerprint=settings["fingerprint"],
+        engine=settings.get("engine", "torch"),
         progress=settings.get("progress"),
     )
 
@@ -189,12 +192,21 @@ def test_other_weights_in_the_same_folder_are_not_served_stale(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "change", [{"temperature": 0.7}, {"top_p": 0.9}, {"max_completion_tokens": 21}, {"stop": ("\n",)}, {"seed": 1}]
+    "change",
+    [
+        {"config": replace(CONFIG, temperature=0.7)},
+        {"config": replace(CONFIG, top_p=0.9)},
+        {"config": replace(CONFIG, seed=1)},
+        {"protocol": replace(PROTOCOL, max_completion_tokens=21)},
+        {"protocol": replace(PROTOCOL, stop=("\n",))},
+        {"protocol": replace(PROTOCOL, form=PromptFormat(instruction="Add."))},
+        {"engine": "vllm"},
+    ],
 )
 def test_other_settings_draw_other_samples(tmp_path: Path, change: dict[str, Any]) -> None:
     run(tmp_path)
     again = SumGenerator()
-    run(tmp_path, again, config=replace(CONFIG, **change))
+    run(tmp_path, again, **change)
     assert again.generated >= 16
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +126,19 @@ def test_wilson_interval_holds_the_share(case: tuple[int, int]) -> None:
     low, high = wilson_interval(c, n)
     assert 0 <= low <= c / n + 1e-12
     assert c / n - 1e-12 <= high <= 1
+
+
+@pytest.mark.parametrize("shape", ["shares", "rare", "both signs"])
+def test_bootstrap_interval_is_that_of_scipy(shape: str) -> None:
+    stream = np.random.default_rng(0)
+    values = {
+        "shares": stream.integers(0, 9, 300) / 8,
+        "rare": (stream.random(300) < 0.02).astype(float),
+        "both signs": stream.choice([-1.0, 0.0, 0.0, 0.0, 1.0, 1.0], 300),
+    }[shape]
+    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, random_state=0).confidence_interval
+    ours = bootstrap_interval(values.tolist(), bounds=(-1.0, 1.0))
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.05 * (theirs.high - theirs.low))
 
 
 @settings(max_examples=25)

@@ -104,10 +104,15 @@ def test_sign_flips_of_few_questions_are_counted_out(differences: list[float]) -
     assert sign_flip_p(differences) == pytest.approx(sum(patterns) / len(patterns))
 
 
+def test_sign_flips_of_right_and_wrong_are_mcnemars_test() -> None:
+    assert sign_flip_p([1.0] * 209 + [-1.0] * 152 + [0.0] * 900) == mcnemar_exact(209, 152)
+    assert sign_flip_p([]) == 1
+
+
 def test_random_sign_flips_are_near_the_exact_test() -> None:
-    # of verdicts that are right or wrong they are McNemar's test
-    assert sign_flip_p([1.0] * 20 + [-1.0] * 8) == pytest.approx(mcnemar_exact(20, 8), abs=0.01)
-    assert sign_flip_p([1.0] * 60) == pytest.approx(1 / 10_001)  # the one seen, of 10,001
+    # one of 27 is a thousandth less, which decides nothing
+    assert sign_flip_p([1.0] * 19 + [-1.0] * 7 + [0.999]) == pytest.approx(mcnemar_exact(20, 7), abs=0.004)
+    assert sign_flip_p([1.0] * 59 + [0.5]) == pytest.approx(1 / 20_001)  # the one seen, of 20,001
 
 
 def test_holm_by_hand() -> None:

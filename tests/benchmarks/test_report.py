@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 import markscheme.benchmarks.examples
-import markscheme.benchmarks.report
+import markscheme.benchmarks.wording
 from markscheme.benchmarks.compare import Comparison, compare
 from markscheme.benchmarks.examples import HEAD_CHARACTERS, TAIL_CHARACTERS, example_groups, shortened
 from markscheme.benchmarks.outcomes import Evaluation, GradedCompletion, Kind, ProblemOutcome
-from markscheme.benchmarks.report import headline, write_report
+from markscheme.benchmarks.report import write_report
+from markscheme.benchmarks.wording import headline
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
 from markscheme.scoring import Outcome, Score
@@ -99,7 +100,7 @@ def written(out: Path, comparison: Comparison, **arguments: Any) -> Page:
 
 
 def test_docstring_examples() -> None:
-    assert doctest.testmod(markscheme.benchmarks.report).failed == 0
+    assert doctest.testmod(markscheme.benchmarks.wording).failed == 0
     assert doctest.testmod(markscheme.benchmarks.examples).failed == 0
 
 
@@ -108,7 +109,7 @@ def test_headline_of_a_gain() -> None:
     # questions can exclude: 1 - 0.025^(1/20) = 16.8 % of others: 0.5 - 1.5 * 0.168 = 0.247, 0.5 + 0.5 * 0.168.
     comparison = compare(evaluation([1] * 20), evaluation([3] * 20))
     assert headline(comparison) == (
-        "pass@1 rose from 0.250 to 0.750: +50.0 points (95 % interval +24.7 to +58.4), n = 20, one seed."
+        "pass@1 rose from 0.250 to 0.750: +50.0 points (95 % interval +24.7 to +58.4), n = 20, one training seed."
     )
 
 

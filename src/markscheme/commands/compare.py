@@ -7,11 +7,21 @@ from rich.table import Table
 from markscheme.benchmarks.compare import Comparison
 from markscheme.benchmarks.compare import compare as compare_evaluations
 from markscheme.benchmarks.outcomes import load_evaluation
-from markscheme.benchmarks.report import headline, write_report
+from markscheme.benchmarks.report import write_report
+from markscheme.benchmarks.wording import headline, p_text, warnings_of, worst_group
 from markscheme.commands.shared import console, say
 
 
-def compare(before: Path, after: Path, /, *, out: Path | None = None, title: str = "Before and after") -> None:
+def compare(
+    before: Path,
+    after: Path,
+    /,
+    *seeds: Path,
+    different_settings: bool = False,
+    out: Path | None = None,
+    title: str = "Before and after",
+    config: Path | None = None,
+) -> None:
     """Compare two evaluations of the same problems, problem by problem.
 
     Parameters
@@ -20,12 +30,19 @@ def compare(before: Path, after: Path, /, *, out: Path | None = None, title: str
         Folder of an evaluation.
     after
         Folder of another one.
+    seeds
+        Folders of what other training seeds made: then all are compared with `before` as one.
+    different_settings
+        Compare what was made under different settings; the report names them.
     out
         Folder for report.html, comparison.json and the pictures; without it nothing is written.
     title
         Heading of the report.
+    config
+        TOML file of options.
     """
-    comparison = compare_evaluations(load_evaluation(before), load_evaluation(after))
+    evaluations = [load_evaluation(folder) for folder in (before, after, *seeds)]
+    comparison = compare_evaluations(*evaluations, different_settings=different_settings)
     print_comparison(comparison)
     if out is not None:
         report = write_report(comparison, out, title)
@@ -36,7 +53,7 @@ def print_comparison(comparison: Comparison) -> None:
     """The paired table, and what it says in one sentence."""
     table = Table()
     table.add_column(f"n = {len(comparison.before.outcomes)}")
-    for heading in ("before", "after", "change in points", "95 % interval"):
+    for heading in ("before", "after", "change in points", "95 % interval", "p"):
         table.add_column(heading, justify="right")
     for change in comparison.changes:
         difference = change.difference
@@ -46,9 +63,14 @@ def print_comparison(comparison: Comparison) -> None:
             f"{change.after:.3f}",
             f"{100 * difference.mean:+.1f}",
             f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
+            p_text(difference.permutation_p),
         )
     guess = comparison.constant_guess
     floor = f"{guess.accuracy:.3f}"
-    table.add_row(f"floor: always {guess.answer[:20]}", floor, floor, "", "", style="dim")
+    table.add_row(f"floor: always {guess.answer[:20]}", floor, floor, "", "", "", style="dim")
     console.print(table)
+    for warning in warnings_of(comparison):
+        say(warning)
     say(headline(comparison))
+    if worst := worst_group(comparison):
+        say(worst)

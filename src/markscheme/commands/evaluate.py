@@ -1,9 +1,9 @@
 """`markscheme evaluate`: measure a policy on a task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.table import Table
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
 from markscheme.benchmarks.evaluate import evaluate as run_evaluation
 from markscheme.benchmarks.outcomes import RECORDS, SUMMARY, load_evaluation
+from markscheme.benchmarks.paired import minimum_detectable_effect
+from markscheme.benchmarks.protocols import BOXED_TOKENS, EvaluationProtocol, protocol_named
+from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.commands.shared import (
     EngineOptions,
     ModelOptions,
@@ -25,6 +28,9 @@ from markscheme.models import fingerprint, load_policy
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
+
+DISCORDANCES = (0.1, 0.3)  # a checkpoint and what training made of it differ on about so many problems
+LOUD_SHARE = 0.02  # of completions cut off: beyond, a line of its own says so
 
 ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
 
@@ -43,6 +49,10 @@ def evaluate(
     out: Path,
     model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
     engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
+    protocol: str | None = None,
+    exemplars: Path | None = None,
+    max_completion_tokens: int | None = None,
+    stop: tuple[str, ...] | None = None,
     scorer: str = "math",
     lenient: bool = False,
     dtype: str = "float32",
@@ -55,6 +65,16 @@ def evaluate(
     ----------
     out
         Folder for records, scores and summary.
+    protocol
+        How questions are put: boxed-chat-0shot, plain, few-shot:K (worked solutions of the train split), or
+        lm-eval:TASK (the exemplars of an installed lm_eval); +chat after the last two shows exemplars as turns. By
+        default boxed-chat-0shot, and plain for generated problems.
+    exemplars
+        For few-shot:K, a file of problems with solutions in place of the train split.
+    max_completion_tokens
+        A longer completion is cut off, and counted as truncated; by default the protocol's own limit.
+    stop
+        A completion ends before the first of these strings; by default the protocol's own.
     scorer
         math, gsm8k or cmath.
     lenient
@@ -69,10 +89,11 @@ def evaluate(
     problems = task.problems()
     check_golds(judge, problems)
     check_folder(out)
+    chosen = protocol_of(task, protocol, exemplars, max_completion_tokens, stop)
+    say(sensitivity(len(problems)))
     policy, tokenizer = load_policy(model.model, model.revision, dtype)
-    form = task.prompt_format()
     tokens = check_room(
-        policy, problems, lambda one: form.prompt_ids(one.question, tokenizer), settings.max_completion_tokens
+        policy, problems, lambda one: chosen.prompt_ids(one.question, tokenizer), chosen.max_completion_tokens
     )  # fmt: skip
     weights = fingerprint(policy, tokenizer)
     check_same_evaluation(out, weights, problems)
@@ -83,14 +104,53 @@ def evaluate(
             judge,
             problems,
             tokenizer,
-            form,
+            chosen,
             settings,
             out,
             fingerprint=weights,
+            engine=engine.kind,
             progress=lambda stage, done, _: bar.update(done, stage),
         )
     print_evaluation(evaluation, f"{model.model} on {task.task}")
     say(f"in {out}: summary.json, scores.jsonl, records.jsonl")
+
+
+def protocol_of(
+    task: TaskOptions, name: str | None, exemplars: Path | None, limit: int | None, stop: tuple[str, ...] | None
+) -> EvaluationProtocol:
+    """The protocol that the options name.
+
+    Raises:
+        InputError: if there is none of that name, or two options say how a question is put.
+    """
+    if name is not None and task.instruction is not None:
+        raise InputError(f"--protocol {name} and --instruction both say how a question is put: leave one out")
+    if name is None and task.instruction is not None:
+        chosen = EvaluationProtocol(name="own", form=task.prompt_format(), max_completion_tokens=BOXED_TOKENS)
+    else:
+        chosen = protocol_named(
+            name or ("plain" if task.task == SOURCE else "boxed-chat-0shot"),
+            task=task.task,
+            data=task.data,
+            difficulty=task.difficulty,
+            problem_seed=task.problem_seed,
+            exemplars=exemplars,
+        )
+    changes: dict[str, Any] = {}
+    if limit is not None:
+        changes["max_completion_tokens"] = limit
+    if stop is not None:
+        changes["stop"] = stop
+    return replace(chosen, **changes)
+
+
+def sensitivity(num_problems: int) -> str:
+    """What so many problems could show, before they are paid for."""
+    few, many = (100 * minimum_detectable_effect(num_problems, share) for share in DISCORDANCES)
+    return (
+        f"with n = {num_problems:,} problems you will see gains above {few:.1f} to {many:.1f} points (four times in "
+        f"five, if {100 * DISCORDANCES[0]:.0f} to {100 * DISCORDANCES[1]:.0f} % of the verdicts change)"
+    )
 
 
 def check_folder(out: Path) -> None:
@@ -137,3 +197,9 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
             mean = f"{counts['mean_completion_tokens']:.0f} tokens on average"
             endings = ", ".join(f"{label} {counts[name]}" for name, label in ENDINGS.items())
             say(f"{kind}: {counts['completions']} completions of {mean}; {endings}")
+            cut = counts["truncated"] / counts["completions"]
+            if cut > LOUD_SHARE:
+                limit = summary["protocol"]["max_completion_tokens"]
+                say(f"{100 * cut:.0f} % of them were cut off at {limit} tokens: give a higher --max-completion-tokens")
+    if not summary["batch_invariant"]:
+        say(f"the engine {summary['engine']} does not promise the same completions again: close calls follow the batch")

@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, evaluate
+from markscheme.benchmarks.protocols import EvaluationProtocol
 from markscheme.benchmarks.tasks.generated import generated_problems
 from markscheme.generation import Generator
 from markscheme.models import EMBEDDED, fingerprint, load_policy
@@ -55,8 +56,8 @@ class Setting:
             MathVerifier(),
             problems("test", NUM_TEST, self.seed),
             self.tokenizer,
-            FORM,
-            EvaluationConfig(num_samples=NUM_SAMPLES, max_completion_tokens=MAX_COMPLETION_TOKENS, seed=self.seed),
+            EvaluationProtocol(name="study", form=FORM, max_completion_tokens=MAX_COMPLETION_TOKENS),
+            EvaluationConfig(num_samples=NUM_SAMPLES, seed=self.seed),
             folder,
             fingerprint=fingerprint(self.policy, self.tokenizer),
         )

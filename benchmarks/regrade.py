@@ -1,0 +1,164 @@
+"""Stored completions judged again: our verdicts beside those of the log that they come from."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, mode
+from typing import Any
+
+from markscheme.benchmarks.findings import sample_counts
+from markscheme.benchmarks.logs import LoggedSample
+from markscheme.benchmarks.metrics import best_of_k, consensus, majority_at_k, pass_at_k
+from markscheme.benchmarks.votes import Vote, votes_of
+from markscheme.scoring import Outcome, Sample, Score, Scorer
+
+SAMPLES_PER_CHUNK = 1_000
+
+Verdict = bool | None
+Progress = Callable[[int], None]
+"""Called with how many samples have been graded."""
+
+
+@dataclass(frozen=True)
+class Regraded:
+    """A log's samples with our scores."""
+
+    samples: Sequence[LoggedSample]
+    scores: Sequence[Score]
+    votes: Sequence[Vote]
+    """What each sample votes for among those of its problem."""
+    seconds: float
+    """That grading took, by the clock."""
+
+    @property
+    def unscored(self) -> int:
+        return sum(score.correct is None for score in self.scores)
+
+    @cached_property
+    def confusion(self) -> Mapping[tuple[Verdict, Outcome], int]:
+        """(the log's verdict, our outcome) -> samples."""
+        return Counter((sample.verdict, score.outcome) for sample, score in zip(self.samples, self.scores, strict=True))
+
+    @cached_property
+    def disagreements(self) -> list[int]:
+        """Places of the samples that one calls right and the other wrong."""
+        return [
+            place
+            for place, (sample, score) in enumerate(zip(self.samples, self.scores, strict=True))
+            if None not in (sample.verdict, score.correct) and sample.verdict != score.correct
+        ]
+
+    @cached_property
+    def num_samples(self) -> int:
+        """The commonest number of samples of a problem, K."""
+        return mode(map(len, self._places.values()))
+
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        places: dict[str, list[int]] = {}
+        for place in sorted(range(len(self.samples)), key=lambda place: self.samples[place].k):
+            places.setdefault(self.samples[place].problem, []).append(place)
+        return places
+
+    def metrics(self, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+        """What follows from some verdicts, ours or the log's; samples without one are left out.
+
+        Means over problems; `first`, pass@k, maj@k, cons@K and best@k (by the log's own values) over those that have
+        enough samples.
+        """
+        found: dict[str, list[float]] = {}
+        for places in self._places.values():
+            first = verdicts[places[0]]
+            if first is not None:
+                found.setdefault("first", []).append(float(first))
+            known = [place for place in places if verdicts[place] is not None]
+            correct = [bool(verdicts[place]) for place in known]
+            votes = [self._vote(place, verdicts) for place in known]
+            values = [self.samples[place].value for place in known]
+            if known:
+                found.setdefault("accuracy", []).append(fmean(correct))
+            for k in sample_counts(self.num_samples):
+                if len(known) < k:
+                    continue
+                found.setdefault(f"pass@{k}", []).append(pass_at_k(len(known), sum(correct), k))
+                if k > 2:
+                    found.setdefault(f"maj@{k}", []).append(majority_at_k(votes, correct, k))
+                given = [value for value in values if value is not None]
+                if len(given) == len(known):
+                    found.setdefault(f"best@{k}", []).append(best_of_k(given, correct, k))
+            if len(known) == self.num_samples > 2:
+                found.setdefault(f"cons@{self.num_samples}", []).append(consensus(votes, correct))
+        return {name: fmean(of_one) for name, of_one in found.items()}
+
+    def _vote(self, place: int, verdicts: Sequence[Verdict]) -> Vote:
+        """Right answers all equal the gold, whoever found them right."""
+        if verdicts[place]:
+            return True
+        vote = self.votes[place]
+        return f"not {self.samples[place].gold}" if vote is True else vote
+
+    @property
+    def own_verdicts(self) -> list[Verdict]:
+        return [score.correct for score in self.scores]
+
+    @property
+    def log_verdicts(self) -> list[Verdict]:
+        return [sample.verdict for sample in self.samples]
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line for scripts. False positives are what we call right and the log wrong."""
+        both = [
+            (sample.verdict, score.correct)
+            for sample, score in zip(self.samples, self.scores, strict=True)
+            if None not in (sample.verdict, score.correct)
+        ]
+        ours = self.metrics(self.own_verdicts)
+        record: dict[str, Any] = {
+            "n": len(self.samples),
+            "problems": len(self._places),
+            "compared": len(both),
+            "agreement": fmean(log == own for log, own in both) if both else None,
+            "false_positives": sum(bool(own) and not log for log, own in both),
+            "false_negatives": sum(bool(log) and not own for log, own in both),
+            "unscored": self.unscored,
+            "accuracy": ours.get("accuracy"),
+            "first": ours.get("first"),
+        }
+        for kind in ("pass@k", "maj@k", "cons@k", "best@k"):
+            start = kind[:-1]
+            record[kind] = {name.removeprefix(start): ours[name] for name in ours if name.startswith(start)}
+        return {**record, "ms_per_grade": round(1_000 * self.seconds / max(1, len(self.samples)), 3)}
+
+
+def regrade(scorer: Scorer, samples: Sequence[LoggedSample], progress: Progress | None = None) -> Regraded:
+    """Judges every sample of a log.
+
+    Raises:
+        GoldError: if a gold cannot be read, naming the sample's place in the log.
+    """
+    scores: list[Score] = []
+    began = time.perf_counter()
+    for start in range(0, len(samples), SAMPLES_PER_CHUNK):
+        scores += scorer.score([_sample(one) for one in samples[start : start + SAMPLES_PER_CHUNK]])
+        if progress:
+            progress(len(scores))
+    seconds = time.perf_counter() - began
+    places: dict[str, list[int]] = {}
+    for place, sample in enumerate(samples):
+        places.setdefault(sample.problem, []).append(place)
+    votes: list[Vote] = [None] * len(samples)
+    by_problem = votes_of(
+        scorer,
+        [samples[of_one[0]].question for of_one in places.values()],
+        [[scores[place] for place in of_one] for of_one in places.values()],
+    )
+    for of_one, of_problem in zip(places.values(), by_problem, strict=True):
+        for place, vote in zip(of_one, of_problem, strict=True):
+            votes[place] = vote
+    return Regraded(samples, scores, votes, seconds)
+
+
+def _sample(one: LoggedSample) -> Sample:
+    return Sample(prompt=one.question, completion=one.completion, gold=one.gold, id=one.where, group=one.problem)

@@ -1,0 +1,129 @@
+"""What a comparison says, in sentences and in numbers as they are read."""
+
+from markscheme.benchmarks.compare import Comparison
+from markscheme.benchmarks.findings import counts_of
+from markscheme.benchmarks.outcomes import KINDS
+from markscheme.benchmarks.paired import PairedDifference, minimum_detectable_effect
+
+LOUD_SHARE = 0.02  # of completions cut off or not scored: beyond, it is said before the figures
+
+
+def headline(comparison: Comparison) -> str:
+    """What changed, in one sentence, with its interval, its n and its number of seeds."""
+    change = comparison.headline
+    difference = change.difference
+    name = "Greedy accuracy" if change.metric == "greedy" else change.metric
+    interval = f"95 % interval {points(difference.low)} to {points(difference.high)}"
+    if difference.low <= 0 <= difference.high:
+        verb = "went"
+        interval += ", which includes no change"
+    else:
+        verb = "rose" if difference.mean > 0 else "fell"
+    return (
+        f"{name} {verb} from {number(change.before)} to {number(change.after)}: "
+        f"{points(difference.mean)} points ({interval}), n = {difference.n:,}, {seeds_of(difference)}."
+    )
+
+
+def seeds_of(difference: PairedDifference) -> str:
+    """How many training seeds a difference rests on: one must say so."""
+    return "one training seed" if difference.seeds == 1 else f"mean of {difference.seeds} training seeds"
+
+
+def metric_name(metric: str) -> str:
+    return "greedy accuracy" if metric == "greedy" else metric
+
+
+def p_text(p: float | None) -> str:
+    """
+    >>> p_text(0.0312), p_text(0.00001), p_text(None)
+    ('0.031', '< 0.0001', '')
+    """
+    return "" if p is None else f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+
+
+def number(value: float) -> str:
+    """A share, to three places."""
+    return f"{value:.3f}"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign.
+
+    >>> points(0.21), points(-0.004), points(0.0)
+    ('+21.0', '−0.4', '0.0')
+    """
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+
+
+def measured(comparison: Comparison) -> str:
+    protocol = comparison.before.protocol
+    kinds = ["one greedy completion"] if protocol["greedy"] else []
+    if samples := protocol["num_samples"]:
+        heat = f" at temperature {protocol['temperature']:g}" if protocol.get("temperature") is not None else ""
+        kinds.append(f"{samples} sample{'s' * (samples > 1)}{heat}")
+    most = protocol.get("max_completion_tokens")
+    limit = f", of at most {most:,} tokens" if most else ""
+    left_out = f" Left out: {comparison.left_out:,} problems that not all sides have." if comparison.left_out else ""
+    return (
+        f"{len(comparison.before.outcomes):,} problems; for each {' and '.join(kinds)}{limit}; "
+        f"judged by {protocol['scorer']}.{left_out}"
+    )
+
+
+def sensitivity(comparison: Comparison) -> str:
+    """How many verdicts changed, and how small a gain these problems could have shown."""
+    difference = next(one.difference for one in comparison.changes if one.metric == comparison.verdict_metric)
+    gained, lost, n = difference.gained, difference.lost, difference.n
+    sentence = f"By {metric_name(comparison.verdict_metric)}, {gained:,} problems got better and {lost:,} got worse"
+    if difference.mcnemar_p is None or gained + lost == 0:
+        return f"{sentence}."
+    changed = (gained + lost) / n
+    least = 100 * minimum_detectable_effect(n, changed)
+    worth = (difference.unpaired_standard_error / difference.standard_error) ** 2
+    return (
+        f"{sentence} (exact McNemar test: p {_equal(difference.mcnemar_p)}). With {n:,} problems, "
+        f"{100 * changed:.0f} % of which change their verdict, a true gain of {least:.1f} points would be found four "
+        f"times in five. Without pairing that would take {worth:.1f} times as many problems."
+    )
+
+
+def _equal(p: float) -> str:
+    return p_text(p) if p < 1e-4 else f"= {p_text(p)}"
+
+
+def warnings_of(comparison: Comparison) -> list[str]:
+    """What a reader must know before the figures."""
+    found = [f"Made under different settings: {line}." for line in comparison.differences]
+    for name, evaluation in (("before", comparison.before), ("after", comparison.after)):
+        for kind in KINDS:
+            counts = counts_of(evaluation.outcomes, kind)
+            for what, words in (("truncated", "were cut off at the token limit"), ("unscored", "could not be scored")):
+                share = counts.get(what, 0) / max(1, counts["completions"])
+                if share > LOUD_SHARE:
+                    found.append(f"{100 * share:.1f} % of the {kind} completions {name} {words}.")
+    engines = {str(one.summary.get("engine", "unknown")) for one in (comparison.before, comparison.after)}
+    if len(engines) > 1:
+        found.append(f"Generated by different engines: {' and '.join(sorted(engines))}.")
+    if any(one.summary.get("batch_invariant") is False for one in (comparison.before, comparison.after)):
+        found.append(
+            f"The engine ({', '.join(sorted(engines))}) does not promise the same completions in other batches: "
+            "a second run may differ in close calls."
+        )
+    return found
+
+
+def worst_group(comparison: Comparison) -> str:
+    """The level or subject that fared worst; empty where there are no groups."""
+    single = [one for one in comparison.groups if None in (one.level, one.subject)]
+    if not single:
+        return ""
+    worst = min(single, key=lambda one: one.difference.mean)
+    name = worst.subject or str(worst.level)
+    name = f"level {name}" if worst.subject is None and not name.lower().startswith("level") else name
+    difference = worst.difference
+    return (
+        f"Fared worst: {name}, {points(difference.mean)} points (95 % interval {points(difference.low)} to "
+        f"{points(difference.high)}), n = {difference.n:,}; the worst of {len(single)} groups looks bad by chance too."
+    )
