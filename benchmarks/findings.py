@@ -13,6 +13,7 @@ from markscheme.benchmarks.metrics import (
     majority_at_k,
     mean_and_standard_error,
     pass_at_k,
+    sampling_share,
     wilson_interval,
 )
 from markscheme.benchmarks.outcomes import KINDS, Kind, ProblemOutcome
@@ -62,7 +63,9 @@ def _metric_order(metric: str) -> tuple[int, int]:
 
 
 def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float | int | None]]:
-    """Each metric with its n, standard error and 95 % interval (of 0 and 1: Wilson; else bootstrap over problems)."""
+    """Each metric with its n, standard error and 95 % interval (of 0 and 1: Wilson; else bootstrap over problems); of
+    pass@1 also the share of its squared error that more samples could take away.
+    """
     metrics: dict[str, dict[str, float | int | None]] = {}
     for metric, by_problem in values_by_metric(outcomes, num_samples).items():
         values = list(by_problem.values())
@@ -77,6 +80,9 @@ def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str
             "high": high,
             "n": len(values),
         }
+        if metric == "pass@1":
+            share = sampling_share(values, num_samples)
+            metrics[metric]["sampling_share"] = None if math.isnan(share) else share
     return metrics
 
 

@@ -161,6 +161,22 @@ def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float]:
     return float(array.mean()), standard_error
 
 
+def sampling_share(shares: Sequence[float], num_samples: int) -> float:
+    """Of the squared standard error of a mean over questions, the part that drawing only K samples of each makes up.
+
+    Var(s_i) = Var(mu_i) + E[mu_i (1 - mu_i)] / K, and s_i (1 - s_i) / (K - 1) is an unbiased estimate of the last term.
+    More samples of the same questions can take away this part and no more. NaN where nothing varies, or K is 1.
+
+    >>> sampling_share([0.5, 0.5, 0.0, 1.0], 2)  # (1/4 + 1/4) / 4 of the variance 1/6
+    0.75
+    """
+    if num_samples < 2 or len(shares) < 2 or not np.ptp(shares):
+        return math.nan
+    array = np.asarray(shares, dtype=float)
+    within = float((array * (1 - array)).mean()) / (num_samples - 1)
+    return min(1.0, within / float(array.var(ddof=1)))
+
+
 def wilson_interval(num_correct: int, num_total: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927): (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
 

@@ -192,6 +192,9 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
     guess = summary["constant_guess"]
     table.add_row(f"floor: always {guess['answer'][:20]}", f"{guess['accuracy']:.3f}", "", style="dim")
     console.print(table)
+    if share := summary["metrics"].get("pass@1", {}).get("sampling_share"):
+        more = f"more samples of each could narrow its interval by at most {100 * (1 - (1 - share) ** 0.5):.0f} %"
+        say(f"pass@1: {more}, more problems without end")
     for kind, counts in summary["counts"].items():
         if counts["completions"]:
             mean = f"{counts['mean_completion_tokens']:.0f} tokens on average"
