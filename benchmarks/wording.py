@@ -115,7 +115,7 @@ def warnings_of(comparison: Comparison) -> list[str]:
 
 
 def worst_group(comparison: Comparison) -> str:
-    """The level or subject that fared worst; empty where there are no groups."""
+    """The level or subject that gained least or lost most; empty where there are no groups."""
     single = [one for one in comparison.groups if None in (one.level, one.subject)]
     if not single:
         return ""
@@ -123,7 +123,8 @@ def worst_group(comparison: Comparison) -> str:
     name = worst.subject or str(worst.level)
     name = f"level {name}" if worst.subject is None and not name.lower().startswith("level") else name
     difference = worst.difference
+    how = "Gained least" if difference.mean >= 0 else "Lost most"
     return (
-        f"Fared worst: {name}, {points(difference.mean)} points (95 % interval {points(difference.low)} to "
-        f"{points(difference.high)}), n = {difference.n:,}; the worst of {len(single)} groups looks bad by chance too."
+        f"{how}: {name}, {points(difference.mean)} points (95 % interval {points(difference.low)} to "
+        f"{points(difference.high)}), n = {difference.n:,}; the last of {len(single)} groups is that by chance, too."
     )

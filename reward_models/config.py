@@ -28,7 +28,7 @@ class RewardModelConfig(OptimizerConfig):
     solutions, each with the labelled steps that go on from it (for an encoder: steps)."""
     epochs: float = 1.0
     """Passes over the training questions. Reward models overfit beyond one (Ouyang et al. 2022, appendix C.2)."""
-    token_budget: int = 4_096
+    token_budget: int = 2_048
     """Tokens in a micro-batch; a larger question is alone. It changes memory and speed, never the gradient."""
     held_out_share: float = 0.1
     """Share of the questions that is kept out of training, to measure accuracy, centre and spread."""

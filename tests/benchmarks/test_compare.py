@@ -205,7 +205,7 @@ def test_levels_and_subjects_by_hand() -> None:
         ("Level 2", "Algebra"): (1, -0.25),
     }
     assert all(one.adjusted_p == 1 for one in comparison.groups)  # so few problems show nothing
-    assert worst_group(comparison).startswith("Fared worst: Level 2, −25.0 points")
+    assert worst_group(comparison).startswith("Lost most: Level 2, −25.0 points")
 
 
 def test_without_levels_and_subjects_there_are_no_groups() -> None:
