@@ -3,9 +3,11 @@
 import json
 import re
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pytest
+from scipy import stats
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GRPO = (DOCS / "grpo.md").read_text(encoding="utf-8")
@@ -180,19 +182,27 @@ def value_of(figure: dict[str, float]) -> str:
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
-@pytest.mark.parametrize("name", ["reward-model-speed", "reward-model-speed-generated"])
+@pytest.mark.parametrize("name", ["reward-model-speed", "reward-model-speed-encoder", "reward-model-speed-generated"])
 def test_the_trainer_beside_trl_is_what_was_measured(name: str) -> None:
     record = record_of(name)
     for contender, runs in record["contenders"].items():
         assert trainer_row(record, contender, runs) in REWARD_MODELS, trainer_row(record, contender, runs)
-    if name == "reward-model-speed":  # in the other one, Python and torch are most of the memory
+    if name == "reward-model-speed":  # of the generated ones, Python and torch are most of the memory
         assert record["ratios"]["pairs_per_cpu_second"] >= 1.6
         assert record["ratios"]["memory"] <= 0.6
 
 
 def trainer_row(record: dict[str, Any], contender: str, runs: list[dict[str, Any]]) -> str:
-    data = {"gsm8k_test_pairs.jsonl.gz": "GSM8K", "pairs.jsonl": "generated"}[record["settings"]["pairs"]]
+    data = "generated" if record["settings"]["pairs"] is None else "GSM8K"
+    model = "embedded" if record["settings"]["model"] == "embedded" else "all-MiniLM-L6-v2"
     who = {"ours": "markscheme", "trl": f"TRL {record['versions']['trl'].rpartition('.')[0]}"}[contender]
     speed = mean([run["pairs"] / run["seconds"] for run in runs])
-    accuracies = " ".join(f"{run['accuracy']:.3f}" for run in runs)
-    return f"| {data} | {who} | {speed:.1f} | {mean([run['peak_mb'] for run in runs]):,.0f} | {accuracies} |"
+    accuracies = [run["accuracy"] for run in runs]
+    figures = f"{speed:.1f} | {mean([run['peak_mb'] for run in runs]):,.0f} | {mean(accuracies):.3f}"
+    if contender == "ours":
+        differences = [one - run["accuracy"] for one, run in zip(accuracies, record["contenders"]["trl"], strict=True)]
+        reach = stats.t.ppf(0.975, len(runs) - 1) * stdev(differences) / len(runs) ** 0.5
+        middle = 100 * mean(differences)
+        figures += f", {middle:+.1f} [{middle - 100 * reach:+.1f}, {middle + 100 * reach:+.1f}]"
+    pairs = record["pairs"]
+    return f"| {data}, {model} | {who} | {len(runs)} | {pairs['train']:,} / {pairs['held_out']:,} | {figures} |"
