@@ -34,7 +34,7 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Drawn:
         gaps_B = (best_B2[:, 0] - best_B2[:, -1]) / 2  # the one may be too high while the other is too low
         return Drawn(tokens_B, logprobs_BV.gather(-1, tokens_B[:, None])[:, 0], gaps_B)
     logprobs_BV = (logits_BV / sampling.temperature).log_softmax(-1)
-    border_B = share_B = torch.full_like(logits_BV[:, 0], torch.inf)
+    border_B = share_B = None
     if sampling.top_p < 1:
         logprobs_BV, border_B, share_B = nucleus(logprobs_BV, sampling.top_p)
     cumulative_BV = logprobs_BV.double().exp().cumsum(-1)
@@ -42,12 +42,22 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Drawn:
     tokens_B1 = torch.searchsorted(cumulative_BV, wanted_B1, right=True).clamp(max=logits_BV.shape[-1] - 1)
     end_B1 = cumulative_BV.gather(-1, tokens_B1)
     logprobs_B1 = logprobs_BV.gather(-1, tokens_B1)
-    # Logits that are off by d move no value of the distribution function by more than d.
-    reach_B1 = torch.minimum(end_B1 - wanted_B1, wanted_B1 - (end_B1 - logprobs_B1.double().exp()))
-    reach_B = reach_B1[:, 0]
-    # A token that comes into the nucleus or falls out of it moves the distribution function by its share.
-    gaps_B = torch.minimum(reach_B, torch.maximum(border_B, reach_B - share_B)) * sampling.temperature
-    return Drawn(tokens_B1[:, 0], logprobs_B1[:, 0], gaps_B)
+    start_B1 = end_B1 - logprobs_B1.double().exp()
+    edges_B2 = torch.cat([start_B1, end_B1], -1) / cumulative_BV[:, -1:]
+    reach_B2 = (edges_B2 - uniform_B[:, None]).abs()
+    gap_B = _gap(edges_B2, reach_B2)
+    if border_B is not None and share_B is not None:
+        # A token that comes into the nucleus or falls out of it moves the distribution function by its share at most.
+        beyond_B = _gap(edges_B2, reach_B2 - share_B[:, None])
+        gap_B = torch.minimum(gap_B, torch.maximum(border_B, beyond_B))
+    return Drawn(tokens_B1[:, 0], logprobs_B1[:, 0], gap_B * sampling.temperature)
+
+
+def _gap(edges_B2: Tensor, reach_B2: Tensor) -> Tensor:
+    """How far off the logits must be to carry one of two steps of the distribution function so far: a step at F moves
+    by 2 F (1 - F) d, if the logits of the tokens before it are too high by d and the others too low.
+    """
+    return (reach_B2 / (2 * edges_B2 * (1 - edges_B2)).clamp(min=1e-12)).amin(-1)
 
 
 def nucleus(logprobs_BV: Tensor, top_p: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,7 +22,7 @@ from markscheme.generation import Completion, FinishReason, Request, Sampling, c
 from markscheme.models import has_adapter
 
 CACHE_BLOCK = 64  # tokens by which the cache grows
-MARGIN = 1e-4  # of float32 logits: a batch's shape moves them by some 1e-6, in large models by 1e-5
+MARGIN = 3e-5  # of float32 logits: a batch's shape moves them by some 1e-6, in large models by 1e-5
 KEEP_SHARE = 0.75  # rows leave the batch together, when at most this share of them is still writing: leaving copies
 
 

@@ -38,13 +38,21 @@ def test_a_greedy_call_is_as_close_as_the_second_best() -> None:
 
 
 def test_a_draw_is_as_close_as_the_nearest_step_of_the_distribution_function() -> None:
-    # steps at 0.5 and 0.8: 0.79 is 0.01 below the second, 0.55 is 0.05 above the first
+    # Steps at 0.5 and 0.8: 0.79 is 0.01 below the second, 0.55 is 0.05 above the first. If all logits are off by d, the
+    # worst way round, they move by 2 * 0.8 * 0.2 d and 2 * 0.5 * 0.5 d.
     logits = tensor([[0.5, 0.3, 0.2]]).log().repeat(2, 1)
     gaps = draw(logits, tensor([0.79, 0.55]).double(), Sampling()).gaps_B
-    assert gaps.tolist() == pytest.approx([0.01, 0.05], abs=1e-6)
+    assert gaps.tolist() == pytest.approx([0.01 / 0.32, 0.05 / 0.5], abs=1e-6)
     # at temperature 2 logits move the distribution half as much
     hot = draw(logits * 2, tensor([0.79, 0.55]).double(), Sampling(temperature=2)).gaps_B
-    assert hot.tolist() == pytest.approx([0.02, 0.10], abs=1e-6)
+    assert hot.tolist() == pytest.approx([0.02 / 0.32, 0.1 / 0.5], abs=1e-6)
+
+
+def test_the_ends_of_the_distribution_function_do_not_move() -> None:
+    gaps = draw(
+        tensor([[0.5, 0.5]]).log().repeat(2, 1), tensor([1e-9, 1 - 1e-9], dtype=torch.float64), Sampling()
+    ).gaps_B
+    assert min(gaps.tolist()) > 0.5
 
 
 def test_the_border_of_the_nucleus_can_be_close_too() -> None:
@@ -56,10 +64,11 @@ def test_the_border_of_the_nucleus_can_be_close_too() -> None:
 
 def test_a_rare_token_at_the_border_hardly_matters() -> None:
     # 0.9995 lies in the middle of the third token's share of 0.001, so that half of that is enough to change what is
-    # kept; a draw in the middle of the first token does not mind: 0.3 from its ends, less that share
+    # kept. A draw in the middle of the first token does not mind: it is 0.3 from its end, less that share, and the end
+    # moves by 2 * 0.6 * 0.4 d. One beside the end does.
     logits = tensor([[0.6, 0.399, 0.001]]).log().repeat(2, 1)
-    gaps = draw(logits, tensor([0.3, 0.59999]).double(), Sampling(top_p=0.9995)).gaps_B
-    assert gaps.tolist() == pytest.approx([0.299, 1e-5], rel=0.01)
+    gaps = draw(logits, tensor([0.3, 0.5999]).double(), Sampling(top_p=0.9995)).gaps_B
+    assert gaps.tolist() == pytest.approx([0.299 / 0.48, 0.0001 / 0.48], rel=0.01)
 
 
 @pytest.mark.parametrize(
