@@ -5,14 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean, mode
+from itertools import chain
+from statistics import fmean, multimode
 from typing import Any
 
 from markscheme.benchmarks.findings import sample_counts
 from markscheme.benchmarks.logs import LoggedSample
 from markscheme.benchmarks.metrics import best_of_k, consensus, majority_at_k, pass_at_k
 from markscheme.benchmarks.votes import Vote, votes_of
-from markscheme.scoring import Outcome, Sample, Score, Scorer
+from markscheme.files import InputError
+from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
 SAMPLES_PER_CHUNK = 1_000
 
@@ -21,7 +23,7 @@ Progress = Callable[[int], None]
 """Called with how many samples have been graded."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Regraded:
     """A log's samples with our scores."""
 
@@ -52,15 +54,20 @@ class Regraded:
 
     @cached_property
     def num_samples(self) -> int:
-        """The commonest number of samples of a problem, K."""
-        return mode(map(len, self._places.values()))
+        """The commonest number of samples of a problem, K; of equals the least."""
+        return min(multimode(map(len, self._places.values())))
+
+    @property
+    def in_order(self) -> list[int]:
+        """Places of the samples, problem by problem, and of each problem in the order of `k`."""
+        return list(chain.from_iterable(self._places.values()))
 
     @cached_property
     def _places(self) -> dict[str, list[int]]:
-        places: dict[str, list[int]] = {}
-        for place in sorted(range(len(self.samples)), key=lambda place: self.samples[place].k):
-            places.setdefault(self.samples[place].problem, []).append(place)
-        return places
+        return {
+            problem: sorted(places, key=lambda place: self.samples[place].k)
+            for problem, places in _by_problem(self.samples).items()
+        }
 
     def metrics(self, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         """What follows from some verdicts, ours or the log's; samples without one are left out.
@@ -136,29 +143,52 @@ def regrade(scorer: Scorer, samples: Sequence[LoggedSample], progress: Progress 
     """Judges every sample of a log.
 
     Raises:
+        GoldError: as `judge`.
+        InputError: as `judge`.
+    """
+    began = time.perf_counter()
+    scores = judge(scorer, samples, progress)
+    seconds = time.perf_counter() - began
+    places = list(_by_problem(samples).values())
+    by_problem = votes_of(
+        scorer,
+        [samples[of_one[0]].question for of_one in places],
+        [[scores[place] for place in of_one] for of_one in places],
+    )
+    votes = dict(zip(chain.from_iterable(places), chain.from_iterable(by_problem), strict=True))
+    return Regraded(
+        samples=samples, scores=scores, votes=[votes[place] for place in range(len(votes))], seconds=seconds
+    )
+
+
+def judge(scorer: Scorer, samples: Sequence[LoggedSample], progress: Progress | None = None) -> list[Score]:
+    """The scorer's verdicts on a log's samples.
+
+    Raises:
         GoldError: if a gold cannot be read, naming the sample's place in the log.
+        InputError: if the scorer rates instead of deciding.
     """
     scores: list[Score] = []
-    began = time.perf_counter()
     for start in range(0, len(samples), SAMPLES_PER_CHUNK):
-        scores += scorer.score([_sample(one) for one in samples[start : start + SAMPLES_PER_CHUNK]])
+        try:
+            scores += scorer.score([sample_of(one) for one in samples[start : start + SAMPLES_PER_CHUNK]])
+        except GoldError as error:
+            raise GoldError(f"{error}; correct it in the log or take it out") from error
+        if any(score.outcome is Outcome.RATED for score in scores[start:]):
+            raise InputError(f"the scorer {scorer.name} rates instead of deciding; take one that decides: math")
         if progress:
             progress(len(scores))
-    seconds = time.perf_counter() - began
+    return scores
+
+
+def sample_of(one: LoggedSample) -> Sample:
+    """What a scorer is asked about a log's sample."""
+    return Sample(prompt=one.question, completion=one.completion, gold=one.gold, id=one.where, group=one.problem)
+
+
+def _by_problem(samples: Sequence[LoggedSample]) -> dict[str, list[int]]:
+    """Problem -> places of its samples."""
     places: dict[str, list[int]] = {}
     for place, sample in enumerate(samples):
         places.setdefault(sample.problem, []).append(place)
-    votes: list[Vote] = [None] * len(samples)
-    by_problem = votes_of(
-        scorer,
-        [samples[of_one[0]].question for of_one in places.values()],
-        [[scores[place] for place in of_one] for of_one in places.values()],
-    )
-    for of_one, of_problem in zip(places.values(), by_problem, strict=True):
-        for place, vote in zip(of_one, of_problem, strict=True):
-            votes[place] = vote
-    return Regraded(samples, scores, votes, seconds)
-
-
-def _sample(one: LoggedSample) -> Sample:
-    return Sample(prompt=one.question, completion=one.completion, gold=one.gold, id=one.where, group=one.problem)
+    return places

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from markscheme.verifiers.limits import MAX_NUMBER_CHARS
 from markscheme.verifiers.numeric_answers import CALCULATOR_MARK
 from markscheme.verifiers.patterns import compiled_later
 from markscheme.verifiers.reading import read
@@ -49,6 +50,8 @@ def last_line(text: str) -> Statement | None:
     found = [statement for statement in bold if is_value(statement.answer)] or list(_formulas_and_numbers(line))
     if not found:
         return _whole_line(line, begin)
+    if found[-1].kind is AnswerKind.LAST_NUMBER and len(found[-1].answer) > MAX_NUMBER_CHARS:
+        return None  # a model that cannot stop writing digits states nothing
     last, before = found[-1], line[found[-2].end if len(found) > 1 else 0 : found[-1].start]
     if any(words.search(before) for words in (_NOT, _OPERATOR, _GRADE)) or _SUPPOSITION.search(
         _sentence_of(line, last)

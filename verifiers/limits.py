@@ -1,6 +1,6 @@
 """The limits on text that a model wrote, and the version of the rules."""
 
-RULES_VERSION = "4"
+RULES_VERSION = "5"
 """Part of every verifier's `version`: raise it with any change that can change a verdict."""
 
 MAX_COMPLETION_CHARS = 200_000

@@ -5,7 +5,8 @@ math-evaluation-harness (`code`, `gt`, `score`), DeepSeek-Math (`model_output`, 
 (`generation`, `expected_answer`, `symbolic_correct`) and the generations that verl dumps (`input`, `output`, `gts`).
 """
 
-from collections import Counter, defaultdict
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ IDS = ("id", "problem_id", "question_id", "unique_id", "idx")
 # The first of these whose values are verdicts in every row.
 VERDICTS = ("label", "label_reviewed", "correct", "is_correct", "accuracy", "acc", "symbolic_correct", "score")
 VALUE, SCORE = "reward_model_score", "score"
+# Which of its problem's samples a row is: the first of these by which they are told apart. Inspect calls it an epoch.
+NUMBERS = ("sample_index", "sample_idx", "completion_idx", "rollout_idx", "repeat_idx", "repeat", "epoch", "k")
+NUMBERED_ID = re.compile(r"(.*?)([0-9]{1,18})", re.DOTALL)
 Place = tuple[str, Mapping[str, Any]]
 """Where a row stands, and the row."""
 
@@ -42,8 +46,9 @@ def read_plain(
     """The samples of such rows; a row may hold a list of completions.
 
     Ids name problems if each of them stands for one question, and each question for one of them; else they name
-    samples, and a problem is known by its question's words. `k` counts what is kept: where a file holds several
-    models, keep one of them before you ask for pass@k.
+    samples, and a problem is known by its question's words. `k` counts what is kept, in whatever order the rows stand:
+    one of the columns NUMBERS decides, else the number that ids of samples end in, else the order of the log. Where a
+    file holds several models, keep one of them before you ask for pass@k.
 
     Args:
         rows: Those of the file.
@@ -61,10 +66,10 @@ def read_plain(
         _check_column(everything, verdict, path)
     column = verdict or next((name for name in VERDICTS if _is_verdict(name, everything)), None)
     rated = VALUE if any(VALUE in row for _, row in everything) else SCORE if _is_rating(SCORE, everything) else None
-    counts: Counter[str] = Counter()
+    kept = _kept(everything, keep or {}, path)
+    texts = [_completions(row, where) for _, (where, row) in kept]
     samples: list[LoggedSample] = []
-    for problem, (where, row) in _kept(everything, keep or {}, path):
-        completions = _completions(row, where)
+    for (problem, (where, row)), completions, k in zip(kept, texts, _first_numbers(kept, texts), strict=True):
         gold, question = _gold(row, where), _question(row)
         verdicts = _each(row, column, len(completions), where)
         ratings = _each(row, rated, len(completions), where)
@@ -78,7 +83,7 @@ def read_plain(
                     completion=completion,
                     gold=gold,
                     verdict=verdict_of(verdicts[index]),
-                    k=counts[problem],
+                    k=k + index,
                     tokens=count_of(tokens[index], where, name="completion_tokens"),
                     truncated=None if reasons[index] is None else reasons[index] == "length",
                     value=number_of(ratings[index], where, name=rated or SCORE),
@@ -86,7 +91,6 @@ def read_plain(
                     where=where,
                 )
             )
-            counts[problem] += 1
     return samples
 
 
@@ -104,10 +108,7 @@ def _kept(rows: Sequence[Place], keep: Mapping[str, str], path: Path) -> list[tu
 
 def _problems(rows: Sequence[Place]) -> list[str]:
     """What names the problem of each row."""
-    ids = [
-        next((id_of(row[name], where, name=name) for name in IDS if row.get(name) is not None), None)
-        for where, row in rows
-    ]
+    ids = [_id(row, where) for where, row in rows]
     questions = [_question(row) for _, row in rows]
     hashes = {question: question_hash(question) for question in set(questions)}
     ids_of: dict[str, set[str | None]] = defaultdict(set)
@@ -125,6 +126,38 @@ def _problems(rows: Sequence[Place]) -> list[str]:
         else:
             problems.append(id_ if id_ is not None else f"row {index}")
     return problems
+
+
+def _id(row: Mapping[str, Any], where: str) -> str | None:
+    return next((id_of(row[name], where, name=name) for name in IDS if row.get(name) is not None), None)
+
+
+def _first_numbers(rows: Sequence[tuple[str, Place]], texts: Sequence[Sequence[str]]) -> list[int]:
+    """Of each row's completions, `texts`, the first one's number among those of its problem."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, (problem, _) in enumerate(rows):
+        places[problem].append(place)
+    firsts = [0] * len(rows)
+    for of_one in places.values():
+        count = 0
+        for _, place in sorted(zip(_numbers([rows[place][1] for place in of_one]), of_one, strict=True)):
+            firsts[place] = count
+            count += len(texts[place])
+    return firsts
+
+
+def _numbers(rows: Sequence[Place]) -> Sequence[int]:
+    """What orders the rows of a problem."""
+    for name in NUMBERS:
+        given = [row.get(name) for _, row in rows]
+        numbers = [one for one in given if isinstance(one, int) and not isinstance(one, bool)]
+        if len(set(numbers)) == len(rows):
+            return numbers
+    ids = [NUMBERED_ID.fullmatch(_id(row, where) or "") for where, row in rows]
+    found = [(id_[1], int(id_[2])) for id_ in ids if id_ is not None]
+    if len(set(found)) == len(rows) and len({start for start, _ in found}) == 1:
+        return [number for _, number in found]
+    return range(len(rows))
 
 
 def _completions(row: Mapping[str, Any], where: str) -> list[str]:

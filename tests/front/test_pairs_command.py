@@ -113,6 +113,89 @@ def test_the_limit_and_the_seed_decide_which_pairs(here: Path) -> None:
     assert [len(content.splitlines()) for content in (four, other, every)] == [4, 4, 25]
 
 
+LOGS: dict[str, list[dict[str, Any]]] = {
+    "labelled rows": [{**one, "label": "So" not in one["completion"]} for one in COMPLETIONS],
+    "rows of several completions": [
+        {"problem": f"What is {n} + {n}?", "gt": str(2 * n)}
+        | {"code": [one["completion"] for one in COMPLETIONS[3 * n : 3 * n + 3]], "score": [True, True, False]}
+        for n in range(3)
+    ],
+    "lm-eval": [
+        {"doc_id": number, "doc": {"question": one["question"]}, "target": one["gold"], "filter": "strict-match"}
+        | {"resps": [[one["completion"]]], "exact_match": float("So" not in one["completion"])}
+        for number, one in enumerate(COMPLETIONS)
+    ],
+}
+PAIRS = {
+    (f"What is {n} + {n}?", rf"{start} \boxed{{{2 * n}}}", rf"So \boxed{{{2 * n + 1}}}", 0.5)
+    for n in range(3)
+    for start in ("It is", "Hence")
+}
+
+
+@pytest.mark.parametrize("kind", LOGS)
+@pytest.mark.parametrize("options", ["", " --scorer math"])
+def test_any_log_that_regrade_reads(here: Path, capsys: pytest.CaptureFixture[str], kind: str, options: str) -> None:
+    write(here / "log.jsonl", *LOGS[kind])
+    assert run(f"log.jsonl --out pairs.jsonl{options}") == 0
+    assert "9 completions of 3 problems; 0 without a verdict" in capsys.readouterr().out
+    assert texts(here / "pairs.jsonl") == PAIRS
+
+
+def test_an_evaluation(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "rows.jsonl", *COMPLETIONS)
+    assert cli.run(["regrade", "rows.jsonl", "--out", "runs/ev"]) == 0
+    assert run("runs/ev --out pairs.jsonl") == 0
+    assert texts(here / "pairs.jsonl") == PAIRS
+    assert {pair.id.partition("/")[0] for pair in load_pairs(here / "pairs.jsonl")} == {"ev"}
+    assert run("rows.jsonl --out at-once.jsonl --scorer math") == 0
+    assert texts(here / "at-once.jsonl") == PAIRS
+
+
+def test_the_verdicts_of_a_log_or_those_of_a_scorer(here: Path) -> None:
+    write(here / "log.jsonl", *({**one, "label": one["completion"].startswith("It")} for one in COMPLETIONS))
+    assert run("log.jsonl --out pairs.jsonl") == 0
+    assert {pair.chosen[:2] for pair in load_pairs(here / "pairs.jsonl")} == {"It"}
+    assert run("log.jsonl --out pairs.jsonl --scorer math") == 0
+    assert texts(here / "pairs.jsonl") == PAIRS
+
+
+def test_case_tells_problems_of_a_log_apart(here: Path) -> None:
+    rows = [{"question": "$X$?", "completion": "1", "gold": "1", "label": True}]
+    write(here / "log.jsonl", *rows, {**rows[0], "question": "$x$?", "completion": "2", "label": False})
+    assert run("log.jsonl --out pairs.jsonl") == cli.USAGE_ERROR
+
+
+LABELLED = [{"question": "a?", "completion": text, "gold": "1", "label": text == "1"} for text in "12"]
+BAD_LOGS: list[tuple[list[dict[str, Any]], str, str]] = [
+    (
+        [{**one, "label": -1} for one in LABELLED],
+        "",
+        "log.jsonl: no verdict in it; have the completions judged, such",
+    ),
+    ([{**one, "question": ""} for one in LABELLED], "", "log.jsonl:1: no question in it: which problem is it?"),
+    ([LABELLED[0], {**LABELLED[1], "gold": ""}], "", "log.jsonl:2: the gold in 'gold' is empty; correct or remove"),
+    ([{**one, "completion": ["1 + 0 = 1"]} for one in LABELLED], "--scorer steps", "the scorer steps rates instead of"),
+    (
+        [{**LABELLED[0], "completion": ["1"], "gold": r"\frac{1"}],
+        "--scorer math",
+        "log.jsonl:1: the braces of the gold",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "options", "message"), BAD_LOGS)
+def test_a_bad_log_gets_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]], options: str, message: str
+) -> None:
+    write(here / "log.jsonl", *rows)
+    assert run(f"log.jsonl --out pairs.jsonl {options}") == cli.USAGE_ERROR
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert message in complaint
+    assert not (here / "pairs.jsonl").exists()
+
+
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     messages = (Message(role="system", content="Be brief."), Message(role="user", content="2 + 2?\n\ud800"))
     pairs = [

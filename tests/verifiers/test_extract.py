@@ -96,6 +96,8 @@ LAST_LINE = [
     ("It is either 17 or 18.", None, "a hedge"),
     ("It is not 18.", None, "a negation"),
     ("There are 9.\nThat is all.", None, "only the last line counts"),
+    ("So it is 0." + 1_200 * "3", None, "a number that does not end"),
+    ("So it is 0." + 200 * "3", "0." + 200 * "3", "a long number"),
 ]
 
 

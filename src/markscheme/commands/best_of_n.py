@@ -1,19 +1,25 @@
 """`markscheme best-of-n`: whether a scorer picks right answers."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from markscheme.benchmarks.best_of_n import BestOfN, Choice, best_of_n_figure
 from markscheme.benchmarks.best_of_n import best_of_n as curves_of
+from markscheme.benchmarks.regrade import sample_of as sample_of_log
 from markscheme.benchmarks.votes import Vote, votes_of
+from markscheme.commands.logged import completions_hash, is_log, is_unjudged_row, samples_of_one_policy
 from markscheme.commands.shared import console, say, scorer_by_name, verifier_by_name
 from markscheme.files import InputError, read_jsonl, sha256_of, write_json
-from markscheme.score_rows import sample_of
-from markscheme.scoring import Sample, Score, Scorer
+from markscheme.score_rows import sample_of, score_of
+from markscheme.scoring import Outcome, Sample, Score, Scorer
+
+LOG = "log"
+"""In place of a reward model: the number that stands beside each completion already."""
 
 
 def best_of_n(
@@ -31,9 +37,11 @@ def best_of_n(
     Parameters
     ----------
     model
-        Folder of a reward model.
+        Folder of a reward model; or "log": the number that the completions' own file carries, such as
+        reward_model_score, or a score of `markscheme score` by a reward model.
     completions
-        .jsonl or .jsonl.gz with prompt (or question, problem), completion and gold; several of each problem.
+        .jsonl or .jsonl.gz with prompt (or question, problem), completion and gold; several of each problem; or a
+        folder of markscheme evaluate, or any log that regrade reads.
     scorer
         Verifier that says what is right: math, gsm8k, cmath or generic.
     num_samples
@@ -43,22 +51,27 @@ def best_of_n(
     config
         TOML file of options.
     """
-    chooser, verifier = scorer_by_name(model), verifier_by_name(scorer)
-    samples = [sample_of(row, f"{completions}:{number}") for number, row in read_jsonl(completions)]
+    verifier = verifier_by_name(scorer)
+    chooser = None if model == LOG else scorer_by_name(model)
+    given = _given(completions, rated=chooser is None)
+    samples = given.samples
     if not samples:
         raise InputError(f"{completions}: no rows in it")
+    if chooser is None and all(value is None for value in given.values):
+        raise InputError(f"{completions}: no number in it to choose by; give the folder of a reward model")
     with console.status(f"{len(samples)} completions"):
-        verdicts, ratings = verifier.score(samples), chooser.score(samples)
+        verdicts = verifier.score(samples)
+        values = given.values if chooser is None else [rating.value for rating in chooser.score(samples)]
         votes = votes_by_sample(verifier, samples, verdicts)
     choices = [
         Choice(
             problem=problem_of(sample),
-            value=rating.value,
+            value=value,
             correct=bool(verdict.correct),
             label=vote,
         )
-        for sample, verdict, rating, vote in zip(samples, verdicts, ratings, votes, strict=True)
-        if verdict.correct is not None and rating.value is not None
+        for sample, verdict, value, vote in zip(samples, verdicts, values, votes, strict=True)
+        if verdict.correct is not None and value is not None
     ]
     if len(choices) < len(samples):
         say(f"{len(samples) - len(choices)} completions without a verdict or a value are left out")
@@ -66,18 +79,63 @@ def best_of_n(
         found = curves_of(choices, num_samples)
     except ValueError as error:
         raise InputError(f"{completions}: {error}") from error
-    print_best_of_n(found, completions.name)
+    print_best_of_n(found, completions.name, "log" if chooser is None else "model")
     if out is not None:
         record = {
-            "scorer": {"name": chooser.name, "version": chooser.version},
+            "scorer": {"name": LOG, "version": None}
+            if chooser is None
+            else {"name": chooser.name, "version": chooser.version},
             "verifier": {"name": verifier.name, "version": verifier.version},
-            "completions": {"file": completions.name, "sha256": sha256_of(completions), "rows": len(samples)},
+            "completions": {"file": completions.name, "sha256": given.sha256, "rows": len(samples)},
             "without_verdict_or_value": len(samples) - len(choices),
             **asdict(found),
         }
         write_json(out, record)
-        best_of_n_figure(found, chooser.name.replace("_", " ")).savefig(out.with_suffix(".png"), dpi=160)
+        name = "the log's number" if chooser is None else chooser.name.replace("_", " ")
+        best_of_n_figure(found, name).savefig(out.with_suffix(".png"), dpi=160)
         say(f"figures: {out}   picture: {out.with_suffix('.png')}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """Completions as they were given."""
+
+    samples: Sequence[Sample]
+    values: Sequence[float | None]
+    """The number beside each of them, where there is one."""
+    sha256: str
+
+
+def _given(path: Path, *, rated: bool) -> _Given:
+    """
+    Args:
+        rated: whether the numbers are asked for.
+    """
+    if is_log(path, _is_rated_row if rated else is_unjudged_row):
+        logged = samples_of_one_policy(path)
+        return _Given(
+            samples=[sample_of_log(one) for one in logged],
+            values=[one.value for one in logged],
+            sha256=sha256_of(path) if path.is_file() else completions_hash(logged),
+        )
+    rows = [(f"{path}:{number}", row) for number, row in read_jsonl(path)]
+    return _Given(
+        samples=[sample_of(row, where) for where, row in rows],
+        values=[_rating(row, where) if rated else None for where, row in rows],
+        sha256=sha256_of(path),
+    )
+
+
+def _is_rated_row(row: Mapping[str, Any]) -> bool:
+    return is_unjudged_row(row) and isinstance(row.get("score"), dict)
+
+
+def _rating(row: Mapping[str, Any], where: str) -> float | None:
+    """Of a row as `markscheme score` writes it by a scorer that rates."""
+    if not isinstance(row.get("score"), dict):
+        return None
+    score = score_of(row, where)
+    return score.value if score.outcome is Outcome.RATED else None
 
 
 def votes_by_sample(verifier: Scorer, samples: Sequence[Sample], verdicts: Sequence[Score]) -> list[Vote]:
@@ -99,11 +157,11 @@ def problem_of(sample: Sample) -> str:
     return str(sample.prompt) if sample.group is None else sample.group
 
 
-def print_best_of_n(found: BestOfN, title: str) -> None:
-    """A row for each k."""
+def print_best_of_n(found: BestOfN, title: str, chooser: str) -> None:
+    """A row for each k; `chooser` is who chose."""
     table = Table(title=f"{title}: {found.num_problems} problems, {found.num_samples} samples", title_justify="left")
     table.add_column("k", justify="right")
-    for name in ("best by the model", "95 % interval", "majority vote", "oracle", "nats"):
+    for name in (f"best by the {chooser}", "95 % interval", "majority vote", "oracle", "nats"):
         table.add_column(name, justify="right")
     for k, best in found.best.items():
         table.add_row(

@@ -2,25 +2,31 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
+from markscheme.benchmarks.examples import readable
 from markscheme.benchmarks.findings import LEVELS, SUBJECTS
 from markscheme.benchmarks.grading import finish, json_line, write_problems
-from markscheme.benchmarks.logs import LoggedSample, read_log, write_lm_eval
-from markscheme.benchmarks.outcomes import RECORDS, SUMMARY
+from markscheme.benchmarks.logs import LoggedSample, write_lm_eval
+from markscheme.benchmarks.outcomes import RECORDS
 from markscheme.benchmarks.regrade import Regraded
 from markscheme.benchmarks.regrade import regrade as judge_again
-from markscheme.commands.shared import console, say, scorer_by_name
-from markscheme.files import InputError, sha256_of, write_lines
+from markscheme.commands.logged import completions_hash, is_evaluation, samples_of_one_policy
+from markscheme.commands.shared import VERIFIERS, console, say, scorer_by_name
+from markscheme.files import InputError, sha256_of, whole_folder, write_lines
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
-from markscheme.scoring import Outcome, Scorer
+from markscheme.scoring import Outcome, Score, Scorer
 
+DECIDERS = (*VERIFIERS, "choice")
 SHOWN_CASES = 10
 TAIL_CHARACTERS = 160  # of a completion: its answer stands at the end
 DISAGREEMENTS = "disagreements.jsonl"
@@ -38,7 +44,7 @@ def regrade(
     /,
     *,
     scorer: str = "math",
-    lenient: bool = False,
+    lenient: bool = True,
     filter: str | None = None,
     verdict: str | None = None,
     keep: dict[str, str] | None = None,
@@ -59,7 +65,8 @@ def regrade(
     scorer
         Judges: math, gsm8k, cmath, generic or choice.
     lenient
-        Without a stated answer, take the last number of the last line.
+        Without a stated answer, take the last number of the last line: nobody asked these completions for our form.
+        --no-lenient judges as a reward does.
     filter
         Whose verdicts of the log count, where it has several: a filter of lm-eval, a scorer of Inspect, greedy or
         sampled. By default the first.
@@ -76,18 +83,23 @@ def regrade(
     config
         TOML file of options.
     """
+    if scorer not in DECIDERS:
+        raise InputError(f"no scorer {scorer!r} that decides; there are {', '.join(DECIDERS)}")
     verifier = scorer_by_name(scorer, lenient)
-    if out is not None and out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty: choose another --out")
-    samples = read_log(log, filter=filter or _own_kind(log), verdict=verdict, keep=keep)
+    _check_places(log, out, export)
+    samples = samples_of_one_policy(log, filter=filter, verdict=verdict, keep=keep)
+    if not samples:
+        raise InputError(f"{log}: no samples{f' of {filter!r}' if filter else ''} in it")
     with nullcontext() if as_json else progress_bar(console, "grading", len(samples)) as bar:
         found = judge_again(verifier, samples, bar.update if bar else None)
-    if any(score.outcome is Outcome.RATED for score in found.scores):
-        raise InputError(f"the scorer {verifier.name} rates instead of deciding; regrade with one that decides: math")
     if out is not None:
-        write_evaluation(found, verifier, log, out)
+        with whole_folder(out) as partial:
+            write_evaluation(found, verifier, log, {"filter": filter, "verdict": verdict, "keep": keep}, partial)
+    name = _free_name(samples)
     if export is not None:
-        write_lm_eval(samples, export, verdicts=found.own_verdicts)
+        in_order = [(samples[place], found.scores[place].correct) for place in found.in_order]
+        ordered, verdicts = zip(*in_order, strict=True)
+        write_lm_eval(ordered, export, verdicts=verdicts, filter=name)
     if as_json:
         print(json.dumps(found.to_dict()))
         return
@@ -95,21 +107,36 @@ def regrade(
     if out is not None:
         say(f"in {out}: summary.json, records.jsonl, scores.jsonl, {DISAGREEMENTS}")
     if export is not None:
-        say(f"samples for lm-eval: {export}")
+        say(f"samples for lm-eval: {export}; the verdicts of markscheme have the filter {name!r}")
 
 
-def _own_kind(log: Path) -> str | None:
-    """Of an evaluation of ours the samples, else what is greedy: the two together would be no K samples."""
-    if not (log / SUMMARY).is_file():
-        return None
-    protocol = json.loads((log / SUMMARY).read_text(encoding="utf-8")).get("protocol", {})
-    return "sampled" if protocol.get("num_samples") else "greedy"
+def _check_places(log: Path, out: Path | None, export: Path | None) -> None:
+    """
+    Raises:
+        InputError: if something stands where the results are to go.
+    """
+    if out is not None and out.exists() and (any(out.iterdir()) or out.samefile(".")):
+        raise InputError(f"{out} is not empty, or is the folder you are in: choose another --out")
+    if export is not None and export.is_dir():
+        raise InputError(f"{export} is a folder: give the name of a file")
+    if export is not None and export.suffix == ".gz":
+        raise InputError(f"{export}: the samples are not packed: give a name that ends in .jsonl")
+    if export is not None and export.exists() and log.exists() and export.samefile(log):
+        raise InputError(f"{export} is the log itself: choose another --export")
+
+
+def _free_name(samples: Sequence[LoggedSample]) -> str:
+    """A filter that the log does not have yet: it may have been exported before."""
+    taken = {row.get("filter") for one in samples for _, row in one.rows}
+    names = chain(["markscheme"], (f"markscheme-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def print_regraded(found: Regraded, name: str) -> None:
     """The confusion table, the figures by either verdict, and some cases that they disagree on."""
     record = found.to_dict()
-    table = Table(title=f"{name}: {record['n']:,} samples of {record['problems']:,} problems", title_justify="left")
+    title = Text(readable(f"{name}: {record['n']:,} samples of {record['problems']:,} problems"))
+    table = Table(title=title, title_justify="left")
     table.add_column("by the log, by markscheme")
     for column in OUTCOMES:
         table.add_column(column, justify="right")
@@ -125,17 +152,17 @@ def print_regraded(found: Regraded, name: str) -> None:
     for metric in sorted({*ours, *theirs} - {"pass@1", "best@1"}, key=_order):  # those two are the accuracy
         figures.add_row(metric, *(f"{one[metric]:.4f}" if metric in one else "" for one in (theirs, ours)))
     console.print(figures)
+    agreement = "no sample has a verdict on both sides"
     if record["agreement"] is not None:
-        say(
-            f"agreement {100 * record['agreement']:.2f} % of {record['compared']:,}; "
-            f"{record['false_positives']:,} right by us and wrong by the log, {record['false_negatives']:,} the other "
-            f"way; not scored {record['unscored']:,}; {record['ms_per_grade']:.2f} ms a grade"
-        )
+        agreement = f"agreement {100 * record['agreement']:.2f} % of {record['compared']:,}"
+        positives, negatives = record["false_positives"], record["false_negatives"]
+        agreement += f"; {positives:,} right by us and wrong by the log, {negatives:,} the other way"
+    say(f"{agreement}; not scored {record['unscored']:,}; {record['ms_per_grade']:.2f} ms a grade")
     for place in found.disagreements[:SHOWN_CASES]:
         sample, score = found.samples[place], found.scores[place]
-        tail = " ".join(sample.completion[-TAIL_CHARACTERS:].split())
+        tail = readable(" ".join(sample.completion[-TAIL_CHARACTERS:].split()))
         answer = "none" if score.answer is None else repr(score.answer[:80])
-        say(f"{sample.where}: {VERDICTS[sample.verdict]} by the log, {VERDICTS[score.correct]} by us")
+        say(f"{readable(sample.where)}: {VERDICTS[sample.verdict]} by the log, {VERDICTS[score.correct]} by us")
         say(f"    gold {sample.gold!r}, answer {answer}; ... {tail}")
     if len(found.disagreements) > SHOWN_CASES:
         say(f"... and {len(found.disagreements) - SHOWN_CASES:,} more; --out FOLDER writes all")
@@ -146,13 +173,19 @@ def _order(metric: str) -> tuple[int, int]:
     return ("first", "accuracy", "pass", "maj", "cons", "best").index(name), int(k or 0)
 
 
-def write_evaluation(found: Regraded, scorer: Scorer, log: Path, out: Path) -> None:
-    """The log's samples as an evaluation of ours, and what we disagree with it about."""
-    problems = {one.problem: _problem(one, log.name) for one in found.samples}
-    records = [_record(one) for one in found.samples]
-    source = sha256_of(log) if log.is_file() else hashlib.sha256(json.dumps(records).encode()).hexdigest()
+def write_evaluation(found: Regraded, scorer: Scorer, log: Path, chosen: Mapping[str, Any], out: Path) -> None:
+    """The log's samples as an evaluation of ours, and what we disagree with it about; `chosen` of the log."""
+    samples = [found.samples[place] for place in found.in_order]
+    scores = [found.scores[place] for place in found.in_order]
+    own = is_evaluation(log)
+    problems: dict[str, Problem] = {}
+    for one in samples:
+        if one.problem not in problems:
+            problems[one.problem] = Problem(**one.row["problem"]) if own else _problem(one, log.name)
+    records = [_record(one) for one in samples]
+    written = completions_hash(samples)
     about = {
-        "fingerprint": f"log {source[:16]}",
+        "fingerprint": f"log {written[:16]}",
         "engine": "log",
         "batch_invariant": None,
         "protocol": {
@@ -162,33 +195,20 @@ def write_evaluation(found: Regraded, scorer: Scorer, log: Path, out: Path) -> N
             "scorer": f"{scorer.name} {scorer.version}",
         },
         "seed": None,
-        "log": {"name": log.name, "sha256": source},
+        "log": {"name": log.name, "sha256": sha256_of(log) if log.is_file() else written, **chosen},
     }
-    out.mkdir(parents=True, exist_ok=True)
     write_problems(out, list(problems.values()))
     write_lines(out / RECORDS, (json_line(record).rstrip("\n") for record in records))
     write_lines(
-        out / DISAGREEMENTS,
-        (
-            json.dumps(
-                {
-                    "where": found.samples[place].where,
-                    "question": found.samples[place].question,
-                    "gold": found.samples[place].gold,
-                    "completion": found.samples[place].completion,
-                    "log": found.samples[place].verdict,
-                    "score": found.scores[place].to_dict(),
-                }
-            )
-            for place in found.disagreements
-        ),
+        out / DISAGREEMENTS, (json.dumps(_case(found.samples[at], found.scores[at])) for at in found.disagreements)
     )
-    finish(out, scorer, list(problems.values()), records, about, found.num_samples, scores=found.scores)
+    finish(out, scorer, list(problems.values()), records, about, found.num_samples, scores=scores)
 
 
 def _problem(one: LoggedSample, source: str) -> Problem:
     golds = (one.gold,) if isinstance(one.gold, str) else one.gold
-    columns = one.row.get("doc", one.row)
+    # Where levels and subjects stand: in a row of lm-eval or lighteval, of Inspect, of plain columns.
+    columns = next((one.row[name] for name in ("doc", "metadata") if isinstance(one.row.get(name), Mapping)), one.row)
     meta: dict[str, Any] = {name: columns[name] for name in (*LEVELS, *SUBJECTS) if name in columns}
     if len(golds) > 1:
         meta["golds"] = list(golds)
@@ -198,7 +218,7 @@ def _problem(one: LoggedSample, source: str) -> Problem:
 def _record(one: LoggedSample) -> dict[str, Any]:
     reason = None if one.truncated is None else "length" if one.truncated else "stop"
     return {
-        "key": hashlib.sha256(f"{one.problem} {one.k}".encode()).hexdigest(),
+        "key": hashlib.sha256(f"{one.problem} {one.k}".encode("utf-8", "surrogatepass")).hexdigest(),
         "problem": one.problem,
         "kind": "sampled",
         "k": one.k,
@@ -206,4 +226,15 @@ def _record(one: LoggedSample) -> dict[str, Any]:
         "completion_tokens": one.tokens,
         "finish_reason": reason,
         "where": one.where,
+    }
+
+
+def _case(one: LoggedSample, score: Score) -> dict[str, Any]:
+    return {
+        "where": one.where,
+        "question": one.question,
+        "gold": one.gold,
+        "completion": one.completion,
+        "log": one.verdict,
+        "score": score.to_dict(),
     }
