@@ -137,7 +137,7 @@ def compare(before: Evaluation, *afters: Evaluation, different_settings: bool = 
     )
 
 
-IN_THE_HASH = ("name", "form", "note")
+IN_THE_HASH = ("name", "hash", "form", "note")
 
 Values = Mapping[str, Mapping[str, float]]
 """Metric -> problem id -> value."""
@@ -183,11 +183,14 @@ def _group_changes(
 
 
 def _differences(before: Evaluation, after: Evaluation) -> list[str]:
-    """Of two protocols with one hash only what is beside the prompts counts: where exemplars lie may differ."""
+    """Settings that differ. Whether prompts do, the hashes say: where exemplars lie does not count."""
     old, new = before.protocol, after.protocol
-    if old.get("hash") is not None and old.get("hash") == new.get("hash"):
+    found = []
+    if "hash" in old and "hash" in new:
+        if old["hash"] != new["hash"]:
+            found.append(f"protocol {old['name']} ({old['hash']}) before, {new['name']} ({new['hash']}) after")
         old, new = ({name: one[name] for name in one if name not in IN_THE_HASH} for one in (old, new))
-    return [
+    return found + [
         f"{name} {old.get(name)!r} before, {new.get(name)!r} after"
         for name in dict.fromkeys([*old, *new])
         if old.get(name) != new.get(name)

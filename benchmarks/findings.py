@@ -17,6 +17,7 @@ from markscheme.benchmarks.metrics import (
     wilson_interval,
 )
 from markscheme.benchmarks.outcomes import KINDS, Kind, ProblemOutcome
+from markscheme.generation import FinishReason
 from markscheme.problems import Problem
 from markscheme.scoring import Outcome
 
@@ -95,6 +96,7 @@ def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, Any]:
     if not completions:
         return {"completions": 0}
     by_problem = [outcome.of_kind(kind) for outcome in outcomes if outcome.of_kind(kind)]
+    reasons = [completion.finish_reason for completion in completions]
     lengths = [one.completion_tokens for one in completions if one.completion_tokens is not None]
     outcome_counts = [completion.score.outcome for completion in completions]
     return {
@@ -103,7 +105,7 @@ def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, Any]:
         "incorrect": outcome_counts.count(Outcome.INCORRECT),
         "no_answer": outcome_counts.count(Outcome.NO_ANSWER),
         "unscored": sum(not outcome.has_value for outcome in outcome_counts),
-        "truncated": sum(completion.truncated for completion in completions),
+        "truncated": None if None in reasons else reasons.count(FinishReason.LENGTH),
         "mean_completion_tokens": fmean(lengths) if len(lengths) == len(completions) else None,
         "distinct_answers": sum(len({completion.vote for completion in group} - {None}) for group in by_problem)
         / len(by_problem),

@@ -190,7 +190,9 @@ def wilson_interval(num_correct: int, num_total: int) -> tuple[float, float]:
     middle = p + z**2 / (2 * num_total)
     reach = z * math.sqrt(p * (1 - p) / num_total + z**2 / (4 * num_total**2))
     scale = 1 + z**2 / num_total
-    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+    low = (middle - reach) / scale if num_correct else 0.0  # exactly, in spite of rounding
+    high = (middle + reach) / scale if num_correct < num_total else 1.0
+    return low, high
 
 
 def bootstrap_interval(

@@ -128,11 +128,15 @@ def _known(mean: float | None) -> str:
     return "not recorded" if mean is None else f"{mean:.1f}"
 
 
-def _share_of(field: str) -> Callable[[Mapping[str, float | int]], str]:
-    return lambda counts: f"{counts[field]:,} ({100 * counts[field] / counts['completions']:.1f} %)"
+def _share_of(field: str) -> Callable[[Mapping[str, Any]], str]:
+    def text(counts: Mapping[str, Any]) -> str:
+        count = counts[field]
+        return "not recorded" if count is None else f"{count:,} ({100 * count / counts['completions']:.1f} %)"
+
+    return text
 
 
-_ENDINGS: tuple[tuple[str, Callable[[Mapping[str, float | int]], str]], ...] = (
+_ENDINGS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("completions", lambda counts: f"{counts['completions']:,}"),
     ("no answer", _share_of("no_answer")),
     ("cut off at the token limit", _share_of("truncated")),

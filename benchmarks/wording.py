@@ -14,9 +14,12 @@ def headline(comparison: Comparison) -> str:
     difference = change.difference
     name = "Greedy accuracy" if change.metric == "greedy" else change.metric
     interval = f"95 % interval {points(difference.low)} to {points(difference.high)}"
+    p = difference.permutation_p
+    verb = "went"
     if difference.low <= 0 <= difference.high:
-        verb = "went"
         interval += ", which includes no change"
+    elif p is not None and p >= 0.05:  # a bootstrap of a handful of changes is too sure
+        interval += f", but p = {p_text(p)}: by chance as easily"
     else:
         verb = "rose" if difference.mean > 0 else "fell"
     return (
@@ -100,7 +103,7 @@ def warnings_of(comparison: Comparison) -> list[str]:
         for kind in KINDS:
             counts = counts_of(evaluation.outcomes, kind)
             for what, words in (("truncated", "were cut off at the token limit"), ("unscored", "could not be scored")):
-                share = counts.get(what, 0) / max(1, counts["completions"])
+                share = (counts.get(what) or 0) / max(1, counts["completions"])
                 if share > LOUD_SHARE:
                     found.append(f"{100 * share:.1f} % of the {kind} completions {name} {words}.")
     engines = {str(one.summary.get("engine", "unknown")) for one in (comparison.before, comparison.after)}

@@ -12,6 +12,7 @@ from scipy import stats
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GRPO = (DOCS / "grpo.md").read_text(encoding="utf-8")
 REWARD_MODELS = (DOCS / "reward-models.md").read_text(encoding="utf-8")
+EVALUATION = (DOCS / "evaluation.md").read_text(encoding="utf-8")
 METRICS = ("greedy", "pass@1")
 
 
@@ -206,3 +207,55 @@ def trainer_row(record: dict[str, Any], contender: str, runs: list[dict[str, Any
         figures += f", {middle:+.1f} [{middle - 100 * reach:+.1f}, {middle + 100 * reach:+.1f}]"
     pairs = record["pairs"]
     return f"| {data}, {model} | {who} | {len(runs)} | {pairs['train']:,} / {pairs['held_out']:,} | {figures} |"
+
+
+def test_the_log_of_lm_eval_was_judged_again_as_its_record_says() -> None:
+    run = record_of("lm-eval-regraded")["lm_eval"]
+    for name, found in run["filters"].items():
+        agreement, low, high = (f"{100 * found['agreement'][key]:.1f}" for key in ("value", "low", "high"))
+        cells = [value_of(found["by_the_log"]), value_of(found["by_markscheme"])]
+        cells += [str(found["right_by_us_only"]), str(found["right_by_the_log_only"])]
+        row = f"| {name} | {' | '.join(cells)} | {agreement} % [{low}, {high}] |"
+        assert row in EVALUATION, row
+    same = run["same_texts"]
+    text = " ".join(EVALUATION.split())
+    assert f"{same['count']} of {same['n']} of the same texts and gets {value_of(run['evaluate'])}" in text
+
+
+def test_the_metrics_of_one_file_are_those_of_its_log() -> None:
+    found = record_of("lm-eval-regraded")["math_test_100x8"]
+    metrics = ("first", "accuracy", "pass@2", "pass@4", "pass@8", "maj@8", "cons@8", "best@8")
+    for name, by in (("the log's labels", "by_the_log"), ("markscheme", "by_markscheme")):
+        row = f"| {name} | {' | '.join(f'{found[by][metric]:.4f}' for metric in metrics)} |"
+        assert row in EVALUATION, row
+    assert f"our avg@8 is {value_of(found['intervals_by_markscheme']['pass@1'])}" in " ".join(EVALUATION.split())
+
+
+def test_the_paired_comparisons_are_what_was_measured() -> None:
+    record = record_of("lm-eval-regraded")
+    for found in record["paired"]:
+        row = paired_row(found)
+        assert row in EVALUATION, row
+    three = record["training_seeds"]["three"]
+    text = f"pass@1 {points_of(three['pass@1']['difference'])}, greedy {points_of(three['greedy']['difference'])}"
+    assert f"By three training seeds it is {text}" in " ".join(EVALUATION.split()), text
+
+
+def paired_row(found: dict[str, Any]) -> str:
+    """A row of the table, from the number of questions on."""
+    difference = found["difference"]
+    p = difference["permutation_p"]
+    cells = [
+        f"{difference['n']:,}",
+        f"{found['accuracy_before']:.3f} → {found['accuracy_after']:.3f}",
+        f"{difference['gained']} / {difference['lost']}",
+        f"{p:.2g}" if p >= 1e-4 else "< 0.0001",
+        points_of(difference),
+        f"{found['unpaired_worth']:.1f} times the questions",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def points_of(difference: dict[str, float]) -> str:
+    change, low, high = (f"{100 * difference[key]:+.1f}" for key in ("mean", "low", "high"))
+    return f"{change} [{low}, {high}]"

@@ -169,7 +169,7 @@ def test_protocols_are_the_same_by_their_hash() -> None:
     same = {"hash": "1f", "name": "few-shot:2"}
     before = evaluation({"a": "-----"}, **same, form={"source": "here"}, note="")
     compare(before, evaluation({"a": "+++++"}, **same, form={"source": "there"}, note="moved"))
-    with pytest.raises(InputError, match="hash '1f' before, '2e' after"):
+    with pytest.raises(InputError, match=r"protocol few-shot:2 \(1f\) before, few-shot:2 \(2e\) after"):
         compare(before, evaluation({"a": "+++++"}, hash="2e", name="few-shot:2", form={"source": "here"}, note=""))
     with pytest.raises(InputError, match="max_completion_tokens"):
         compare(before, evaluation({"a": "+++++"}, **same, form={"source": "here"}, note="", max_completion_tokens=9))

@@ -113,6 +113,14 @@ def test_headline_of_a_gain() -> None:
     )
 
 
+def test_a_handful_of_changes_is_no_rise() -> None:
+    # 3 of 400 problems gained, none lost: the bootstrap excludes 0, the exact test (p = 2 / 2^3) does not
+    before, after = evaluation([0] * 3 + [4] * 397), evaluation([4] * 400)
+    text = headline(compare(before, after))
+    assert text.startswith("pass@1 went from")
+    assert "but p = 0.25: by chance as easily" in text
+
+
 def test_headline_of_a_loss_and_of_nothing() -> None:
     assert headline(compare(evaluation([3] * 20), evaluation([1] * 20))).startswith(
         "pass@1 fell from 0.750 to 0.250: −50.0"

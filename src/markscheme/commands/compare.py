@@ -8,7 +8,7 @@ from markscheme.benchmarks.compare import Comparison
 from markscheme.benchmarks.compare import compare as compare_evaluations
 from markscheme.benchmarks.outcomes import load_evaluation
 from markscheme.benchmarks.report import write_report
-from markscheme.benchmarks.wording import headline, p_text, warnings_of, worst_group
+from markscheme.benchmarks.wording import headline, p_text, points, warnings_of, worst_group
 from markscheme.commands.shared import console, say
 
 
@@ -52,7 +52,7 @@ def compare(
 def print_comparison(comparison: Comparison) -> None:
     """The paired table, and what it says in one sentence."""
     table = Table()
-    table.add_column(f"n = {len(comparison.before.outcomes)}")
+    table.add_column(f"n = {len(comparison.before.outcomes):,}")
     for heading in ("before", "after", "change in points", "95 % interval", "p"):
         table.add_column(heading, justify="right")
     for change in comparison.changes:
@@ -61,8 +61,8 @@ def print_comparison(comparison: Comparison) -> None:
             change.metric,
             f"{change.before:.3f}",
             f"{change.after:.3f}",
-            f"{100 * difference.mean:+.1f}",
-            f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
+            points(difference.mean),
+            f"{points(difference.low)} to {points(difference.high)}",
             p_text(difference.permutation_p),
         )
     guess = comparison.constant_guess

@@ -138,7 +138,7 @@ def protocol_of(
         )
     changes: dict[str, Any] = {}
     if limit is not None:
-        changes["max_completion_tokens"] = limit
+        changes |= {"max_completion_tokens": limit, "note": ""}  # which says where the protocol's own limit comes from
     if stop is not None:
         changes["stop"] = stop
     return replace(chosen, **changes)
