@@ -17,9 +17,9 @@ METRICS = ("greedy", "pass@1")
 
 
 def test_links_lead_somewhere() -> None:
-    for page in DOCS.glob("*.md"):
+    for page in DOCS.rglob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert link.startswith("https://") or (DOCS / link).exists(), f"{page.name}: {link}"
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_learning_beside_trl_is_what_was_measured() -> None:
@@ -259,3 +259,25 @@ def paired_row(found: dict[str, Any]) -> str:
 def points_of(difference: dict[str, float]) -> str:
     change, low, high = (f"{100 * difference[key]:+.1f}" for key in ("mean", "low", "high"))
     return f"{change} [{low}, {high}]"
+
+
+@pytest.mark.parametrize("method", ["base", "sft", "grpo", "rloo", "ppo", "rft"])
+def test_the_recipe_is_what_was_measured(method: str) -> None:
+    record = record_of("recipe-gsm8k")
+    page = (DOCS / "recipes" / "gsm8k.md").read_text(encoding="utf-8")
+    assert recipe_row(method, record["rows"][method]) in page, recipe_row(method, record["rows"][method])
+    assert f'| always "{record["floor"]["answer"]}" | {record["floor"]["accuracy"]:.3f} |' in page
+
+
+def recipe_row(method: str, row: dict[str, Any]) -> str:
+    cells = []
+    for metric in ("greedy", "pass@1", "pass@4"):
+        cell = f"{row['metrics'][metric]['value']:.3f}"
+        if "change" in row:
+            change = row["change"][metric]["difference"]
+            mean_, low, high = (100 * change[name] for name in ("mean", "low", "high"))
+            cell += f", {mean_:+.1f} [{low:+.1f}, {high:+.1f}]"
+        cells.append(cell)
+    seconds = row.get("train_cpu_s")
+    cells += [f"{row['counts']['greedy']['mean_completion_tokens']:.0f}", f"{seconds:.0f}" if seconds else "-"]
+    return f"| {method} | {' | '.join(cells)} |"
