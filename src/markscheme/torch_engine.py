@@ -32,8 +32,11 @@ class TorchEngine:
     The model is used as it is, weights included: a trainer that shares it with the engine has nothing to push.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_rows: int = 256) -> None:
-        """`max_rows` completions at most are written at a time.
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_rows: int = 256, margin: float = MARGIN
+    ) -> None:
+        """`max_rows` completions at most are written at a time. Calls that are closer than `margin` of a logit are
+        settled alone; 0 leaves them to the batch.
 
         Raises:
             InputError: if the model has layers other than full attention, which this engine cannot cache.
@@ -44,12 +47,13 @@ class TorchEngine:
         self.model = model
         self.tokenizer = tokenizer
         self.max_rows = max_rows
+        self.margin = margin
         self.end_ids = end_token_ids(model, tokenizer)
 
     @property
     def batch_invariant(self) -> bool:
         """Whether completions are the same whatever else is written with them: in half precision they are not."""
-        return self.model.dtype in (torch.float32, torch.float64)
+        return self.margin > 0 and self.model.dtype in (torch.float32, torch.float64)
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Copies new weights into the model; a tensor that the model already holds is left alone."""
@@ -100,7 +104,7 @@ class TorchEngine:
             drawn = draw(logits_BV, uniform_BN[:, step], sampling)
             tokens_B = drawn.tokens_B
             if self.batch_invariant:
-                for row in torch.nonzero(drawn.gaps_B < MARGIN)[:, 0].tolist():
+                for row in torch.nonzero(drawn.gaps_B < self.margin)[:, 0].tolist():
                     if writers[alive[row]].finish_reason is None:
                         alone_1V = self._alone(requests, writers[alive[row]])
                         settled = draw(alone_1V, uniform_BN[row : row + 1, step], sampling)

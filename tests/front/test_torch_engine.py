@@ -81,9 +81,14 @@ def test_rounding_that_depends_on_the_batch_decides_nothing(
             return logits + 4e-6 * torch.rand(logits.shape, generator=torch.Generator().manual_seed(len(logits)))
 
     greedy = Sampling(temperature=0, max_completion_tokens=12)
-    written = [generate(Rounding(tiny_model, tokenizer, max_rows), requests, greedy) for max_rows in (40, 16, 7)]
-    ids = [[completion.ids for group in groups for completion in group] for groups in written]
-    assert ids[0] == ids[1] == ids[2]
+
+    def written(max_rows: int, **margin: float) -> list[tuple[int, ...]]:
+        groups = generate(Rounding(tiny_model, tokenizer, max_rows, **margin), requests, greedy)
+        return [completion.ids for group in groups for completion in group]
+
+    assert written(40) == written(16) == written(7)
+    assert written(40, margin=0) != written(7, margin=0)
+    assert not TorchEngine(tiny_model, tokenizer, margin=0).batch_invariant
 
 
 def test_seeds_differ_and_repeat(engine: TorchEngine, requests: list[Request]) -> None:
