@@ -1,12 +1,14 @@
 """Comparison of two evaluations on the same problems: what changed, and how sure that is."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
 from markscheme.benchmarks.findings import LEVELS, SUBJECTS, group_of, values_by_metric
-from markscheme.benchmarks.metrics import ConstantGuess, constant_guess_floor
+from markscheme.benchmarks.metrics import NEARLY, ConstantGuess, constant_guess_floor
 from markscheme.benchmarks.outcomes import Evaluation, ProblemOutcome
 from markscheme.benchmarks.paired import PairedDifference, holm, paired_difference
 from markscheme.files import InputError
@@ -73,13 +75,22 @@ class Comparison:
             "after": self.after.summary["fingerprint"],
             "protocol": dict(self.before.protocol),
             "differences": list(self.differences),
-            "changes": [asdict(change) for change in self.changes],
-            "groups": [asdict(change) for change in self.groups],
+            "changes": [_as_json(change) for change in self.changes],
+            "groups": [_as_json(change) for change in self.groups],
             "verdict_metric": self.verdict_metric,
             "gained": list(self.gained),
             "lost": list(self.lost),
             "constant_guess": asdict(self.constant_guess),
         }
+
+
+def _as_json(change: MetricChange | GroupChange) -> dict[str, Any]:
+    """What is not a number, as the error of a single problem, is None."""
+    record = asdict(change)
+    for name, value in record["difference"].items():
+        if isinstance(value, float) and math.isnan(value):
+            record["difference"][name] = None
+    return record
 
 
 def compare(before: Evaluation, *afters: Evaluation, different_settings: bool = False) -> Comparison:
@@ -129,14 +140,15 @@ def compare(before: Evaluation, *afters: Evaluation, different_settings: bool = 
         changes=tuple(changes),
         groups=tuple(_group_changes(headline, paired_ids[headline], old.outcomes, values_old, values_new)),
         verdict_metric=verdict,
-        gained=tuple(id_ for id_, move in moves.items() if move > 0),
-        lost=tuple(id_ for id_, move in moves.items() if move < 0),
+        gained=tuple(id_ for id_, move in moves.items() if move > NEARLY),
+        lost=tuple(id_ for id_, move in moves.items() if move < -NEARLY),
         constant_guess=constant_guess_floor([outcome.problem.gold for outcome in old.outcomes]),
         left_out=left_out,
         differences=differences,
     )
 
 
+MAX_GROUPS = 30  # levels or subjects; what has more values is no grouping for a table
 IN_THE_HASH = ("name", "hash", "form", "note")
 
 Values = Mapping[str, Mapping[str, float]]
@@ -158,8 +170,7 @@ def _group_changes(
 ) -> list[GroupChange]:
     problems = {outcome.problem.id: outcome.problem for outcome in outcomes}
     places = {id_: (group_of(problems[id_], LEVELS), group_of(problems[id_], SUBJECTS)) for id_ in ids}
-    levels = sorted({level for level, _ in places.values() if level is not None})
-    subjects = sorted({subject for _, subject in places.values() if subject is not None})
+    levels, subjects = (_names([place[side] for place in places.values()]) for side in (0, 1))
     kinds: list[list[tuple[str | None, str | None]]] = [
         [(level, None) for level in levels] if len(levels) > 1 else [],
         [(None, subject) for subject in subjects] if len(subjects) > 1 else [],
@@ -180,6 +191,16 @@ def _group_changes(
             for (level, subject, change), p in zip(rows, adjusted, strict=True)
         ]
     return found
+
+
+def _names(places: Sequence[str | None]) -> list[str]:
+    """The different ones, level 10 after level 9; none if there are too many for a table."""
+    found = {place for place in places if place is not None}
+
+    def parts(name: str) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]{1,9})", name)]
+
+    return sorted(found, key=parts) if len(found) <= MAX_GROUPS else []
 
 
 def _differences(before: Evaluation, after: Evaluation) -> list[str]:

@@ -53,6 +53,7 @@ def session_cost(out: Path) -> Iterator[Cost]:
 def total_cost(out: Path) -> dict[str, Any]:
     """Of all sessions that were not killed: sums, and the highest memory."""
     total = Cost()
+    drop_torn_line(out / COSTS)
     for _, line in read_jsonl(out / COSTS) if (out / COSTS).exists() else ():
         for name in asdict(total):
             value = line[name]

@@ -118,7 +118,8 @@ def counts_of(outcomes: Sequence[ProblemOutcome], kind: Kind) -> dict[str, Any]:
 
 def group_of(problem: Problem, columns: Sequence[str]) -> str | None:
     """What the first of these columns that a problem has says; None if it has none."""
-    return next((str(problem.meta[name]) for name in columns if name in problem.meta), None)
+    said = next((str(problem.meta[name]) for name in columns if problem.meta.get(name) is not None), None)
+    return None if said is None else said.encode("utf-8", "replace").decode("utf-8")  # no half of a surrogate pair
 
 
 def by_group(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, Any]]:

@@ -211,7 +211,7 @@ def bootstrap_interval(
     if not values:
         return math.nan, math.nan
     array = np.asarray(values, dtype=float)
-    if np.ptp(array) == 0:
+    if np.ptp(array) < NEARLY:
         unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / len(array))
         mean = float(array[0])
         return mean + unseen * (bounds[0] - mean), mean + unseen * (bounds[1] - mean)

@@ -95,9 +95,12 @@ def load_evaluation(path: Path) -> Evaluation:
             (record["problem"], graded_completion(records[key], Score.from_dict(record["score"]), record["vote"]))
             for key, record in scores.items()
         ]
-    except (KeyError, TypeError) as error:
+        outcomes = group_by_problem(problems, graded)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its files do not fit together ({error}); evaluate again") from error
-    return Evaluation(outcomes=group_by_problem(problems, graded), summary=summary)
+    return Evaluation(outcomes=outcomes, summary=summary)
 
 
 def graded_completion(record: Mapping[str, Any], score: Score, vote: Vote = None) -> GradedCompletion:

@@ -63,7 +63,7 @@ def paired_difference(before: Sequence[float], *afters: Sequence[float], seed: i
     differences_SN = new_SN - old
     differences = differences_SN.mean(axis=0).tolist()
     mean, standard_error = mean_and_standard_error(differences)
-    if len(afters) == 1 or np.ptp(differences_SN) == 0:
+    if len(afters) == 1 or np.ptp(differences_SN) < NEARLY:
         low, high = bootstrap_interval(differences, bounds=(-1.0, 1.0), seed=seed)
     else:
         low, high = two_level_interval(differences_SN, seed=seed)
@@ -122,8 +122,9 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
     0.125
     """
     moved = np.array([difference for difference in differences if abs(difference) > NEARLY])
-    n, seen = len(moved), abs(moved.sum()) - NEARLY
-    sizes, counts = np.unique(abs(moved).round(9), return_counts=True)
+    n, seen = len(moved), abs(moved.sum()) - NEARLY * (1 + len(moved))
+    _, group, counts = np.unique(abs(moved).round(9), return_inverse=True, return_counts=True)
+    sizes = np.bincount(group, abs(moved)) / counts if n else np.empty(0)  # a third is no number of nine places
     if len(sizes) <= 1:
         return mcnemar_exact(int((moved > 0).sum()), int((moved < 0).sum()))
     if 2**n <= NUM_RESAMPLES:

@@ -120,8 +120,8 @@ def group_map_figure(groups: Sequence[GroupChange]) -> Figure:
         dark = abs(shown[row, column]) > 0.6 * most
         text = f"{shown[row, column]:+.0f}{star}\nn {one.difference.n}"
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
-    axes.set_xticks(range(len(subjects)), [fill(subject, 12) for subject in subjects], fontsize=7)
-    axes.set_yticks(range(len(levels)), levels, fontsize=8)
+    axes.set_xticks(range(len(subjects)), [fill(subject, 12) for subject in subjects], fontsize=7, parse_math=False)
+    axes.set_yticks(range(len(levels)), levels, fontsize=8, parse_math=False)
     axes.tick_params(length=0, colors=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)

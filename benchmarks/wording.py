@@ -2,6 +2,7 @@
 
 from markscheme.benchmarks.compare import Comparison
 from markscheme.benchmarks.findings import counts_of
+from markscheme.benchmarks.metrics import NEARLY
 from markscheme.benchmarks.outcomes import KINDS
 from markscheme.benchmarks.paired import PairedDifference, minimum_detectable_effect
 
@@ -84,11 +85,14 @@ def sensitivity(comparison: Comparison) -> str:
         return f"{sentence}."
     changed = (gained + lost) / n
     least = 100 * minimum_detectable_effect(n, changed)
-    worth = (difference.unpaired_standard_error / difference.standard_error) ** 2
+    worth = ""
+    if difference.standard_error > NEARLY:  # NaN for a single problem
+        times = (difference.unpaired_standard_error / difference.standard_error) ** 2
+        worth = f" Without pairing that would take {times:.1f} times as many problems."
     return (
         f"{sentence} (exact McNemar test: p {_equal(difference.mcnemar_p)}). With {n:,} problems, "
         f"{100 * changed:.0f} % of which change their verdict, a true gain of {least:.1f} points would be found four "
-        f"times in five. Without pairing that would take {worth:.1f} times as many problems."
+        f"times in five.{worth}"
     )
 
 
@@ -123,7 +127,7 @@ def worst_group(comparison: Comparison) -> str:
     if not single:
         return ""
     worst = min(single, key=lambda one: one.difference.mean)
-    name = worst.subject or str(worst.level)
+    name = str(worst.level) if worst.subject is None else worst.subject
     name = f"level {name}" if worst.subject is None and not name.lower().startswith("level") else name
     difference = worst.difference
     how = "Gained least" if difference.mean >= 0 else "Lost most"

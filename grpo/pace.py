@@ -107,8 +107,7 @@ def _slice(model: PreTrainedModel, workload: Workload, width: int, clock: Clock)
     for _ in range(REPEATS):
         timed("token", lambda: _learn(model, row, workload), len(row.input_ids_T))
         timed("optimizer", lambda: take_step(model, optimizer, config, 0, 1))
-    # Without a margin: of random weights nearly every call is close, of a policy's one in some hundreds.
-    engine = TorchEngine(model, _NoText(), margin=0)  # type: ignore[arg-type]
+    engine = TorchEngine(model, _NoText())  # type: ignore[arg-type]
     context = workload.prompt_tokens + workload.completion_tokens // 2
     for name, count in (("wide", width), ("narrow", _narrow(width))):
         write = partial(_write, engine, context, count, config.group_size)

@@ -126,7 +126,7 @@ def measured(case: Case) -> dict[str, float]:
     if case.checkpointing:
         checkpoint_gradients(model)
     seen: list[dict[str, Any]] = []
-    engine = TorchEngine(model, tokenizer_of(workload), margin=0)  # as the plan: the weights are random
+    engine = TorchEngine(model, tokenizer_of(workload))
     train_ours(engine, workload, case.config(), lambda done, metrics: seen.append(dict(metrics)))
     peak = torch.cuda.max_memory_allocated() if DEVICE == "cuda" else _peak()
     seconds = {

@@ -72,6 +72,7 @@ def nucleus(logprobs_BV: Tensor, top_p: float) -> tuple[Tensor, Tensor, Tensor]:
     kept_BV = before_BV < top_p
     last_B = sorted_BV.masked_fill(~kept_BV, torch.inf).amin(-1)
     first_out_B = sorted_BV.masked_fill(kept_BV, -torch.inf).amax(-1)
-    gap_B = torch.minimum((before_BV - top_p).abs().amin(-1), last_B - first_out_B)
+    gap_B = torch.minimum((before_BV - top_p).abs().amin(-1), (last_B - first_out_B) / 2)
+    kept_mass_B = (sorted_BV.exp() * kept_BV).sum(-1)
     kept_BV = torch.empty_like(kept_BV).scatter(-1, order_BV, kept_BV)
-    return logprobs_BV.masked_fill(~kept_BV, -torch.inf).log_softmax(-1), gap_B, last_B.exp()
+    return logprobs_BV.masked_fill(~kept_BV, -torch.inf).log_softmax(-1), gap_B, last_B.exp() / kept_mass_B

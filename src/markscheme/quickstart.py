@@ -23,7 +23,7 @@ from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.prompting import PromptFormat
 from markscheme.run_log import RunLog
-from markscheme.torch_engine import TorchEngine
+from markscheme.torch_engine import MARGIN, TorchEngine
 from markscheme.verifiers import MathVerifier
 
 DIFFICULTY = 4  # where the embedded policy has headroom
@@ -90,7 +90,7 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
     record = {"model": fingerprint(policy, tokenizer), "quickstart": asdict(config)}
     RunLog(out, record)  # refuses a folder of another run
     scorer = MathVerifier()
-    engine = TorchEngine(policy, tokenizer)
+    engine = TorchEngine(policy, tokenizer, margin=MARGIN)
     test = quickstart_problems("test", config.num_test, config.seed)
 
     def measured(name: str, title: str) -> Evaluation:

@@ -1,8 +1,8 @@
 """A Generator on a transformers model in this process.
 
 Each prompt is run once and its keys and values are copied to its completions; rows that have finished leave the
-batch. A completion does not depend on the batch it sits in: it has a random stream of its own, and where the numbers
-are so close that a batch's rounding could decide, its row is run once more alone, and that decides.
+batch; every completion has a random stream of its own. With a margin it does not depend on the batch it sits in: where
+the numbers are so close that a batch's rounding could decide, its row is run once more alone, and that decides.
 
 Shapes: P prompts, B rows (completions still being written), T room in the cache, V vocabulary.
 """
@@ -33,10 +33,11 @@ class TorchEngine:
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_rows: int = 256, margin: float = MARGIN
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_rows: int = 256, margin: float = 0.0
     ) -> None:
-        """`max_rows` completions at most are written at a time. Calls that are closer than `margin` of a logit are
-        settled alone; 0 leaves them to the batch.
+        """`max_rows` completions at most are written at a time. Calls that are closer than `margin` of a logit, such as
+        MARGIN, are settled alone: what is measured should not depend on its batch. 0 leaves them to the batch, which
+        training need not mind: of distributions as flat as those of random weights nearly every call is close.
 
         Raises:
             InputError: if the model has layers other than full attention, which this engine cannot cache.

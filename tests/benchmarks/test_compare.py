@@ -1,5 +1,6 @@
 """Paired comparison, on evaluations written out by hand."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from markscheme.benchmarks.compare import compare
 from markscheme.benchmarks.outcomes import Evaluation, GradedCompletion, Kind, ProblemOutcome
-from markscheme.benchmarks.wording import worst_group
+from markscheme.benchmarks.wording import sensitivity, worst_group
 from markscheme.files import InputError
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
@@ -212,3 +213,34 @@ def test_without_levels_and_subjects_there_are_no_groups() -> None:
     comparison = compare(BEFORE, AFTER)
     assert comparison.groups == ()
     assert worst_group(comparison) == ""
+
+
+def test_what_is_not_a_number_is_no_json() -> None:
+    one = compare(evaluation({"a": "-----"}), evaluation({"a": "+++++"}))
+    assert json.loads(json.dumps(one.to_dict(), allow_nan=False))["changes"][0]["difference"]["standard_error"] is None
+    assert "nan" not in sensitivity(one)
+
+
+def test_everything_gained_says_nothing_of_pairing() -> None:
+    all_gained = compare(evaluation({"a": "-----", "b": "-----"}), evaluation({"a": "+++++", "b": "+++++"}))
+    assert "Without pairing" not in sensitivity(all_gained)
+
+
+def test_gained_and_lost_mind_no_rounding() -> None:
+    # 3 of 5 before; 4 of 5 and 2 of 5 after, whose mean is 0.6 but for rounding
+    before = evaluation({"a": " +++--"}, greedy=False, num_samples=5)
+    seeds = [seed_of({"a": f" {marks}"}, k, greedy=False, num_samples=5) for k, marks in enumerate(("++++-", "++---"))]
+    comparison = compare(before, *seeds)
+    assert (comparison.gained, comparison.lost) == ((), ())
+
+
+def test_levels_are_in_the_order_of_numbers() -> None:
+    def leveled(number: int) -> Evaluation:
+        one = seed_of({str(k): "+++++" for k in (10, 9, 1)}, number)
+        outcomes = tuple(
+            replace(outcome, problem=replace(outcome.problem, meta={"level": int(outcome.problem.id), "subject": None}))
+            for outcome in one.outcomes
+        )
+        return Evaluation(outcomes=outcomes, summary=one.summary)
+
+    assert [one.level for one in compare(leveled(0), leveled(1)).groups] == ["1", "9", "10"]

@@ -142,3 +142,21 @@ def test_pairing_is_worth_what_the_two_sides_share() -> None:
     difference = paired_difference(before, [1.0, 1.0, *before[2:]])
     assert difference.unpaired_standard_error == pytest.approx(math.sqrt(0.25 / 99 + 0.2499 / 99), rel=1e-3)
     assert difference.standard_error == pytest.approx(0.01, rel=0.01)
+
+
+def test_sign_flips_of_thirds_count_what_ties_with_what_was_seen() -> None:
+    # Thirds: 10 up, 6 down, one by 3/3; seen 7 thirds. All 2^17 patterns: by convolution.
+    sums = {0: 1.0}
+    for size in [1] * 16 + [3]:
+        sums = {
+            total: sum(sums.get(total - step, 0) / 2 for step in (size, -size))
+            for total in {one + step for one in sums for step in (size, -size)}
+        }
+    exact = sum(share for total, share in sums.items() if abs(total) >= 7)
+    assert sign_flip_p([1 / 3] * 10 + [-1 / 3] * 6 + [1.0]) == pytest.approx(exact, abs=0.01)
+
+
+def test_equal_steps_in_floats_are_no_certainty() -> None:
+    before = [0.0, 1 / 3, 2 / 3] * 10
+    difference = paired_difference(before, [value + 1 / 3 for value in before])
+    assert difference.high - difference.low > 0.1

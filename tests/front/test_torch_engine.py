@@ -9,7 +9,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel, P
 
 from markscheme.files import InputError
 from markscheme.generation import FinishReason, Request, Sampling, generate
-from markscheme.torch_engine import TorchEngine, _RowCache
+from markscheme.torch_engine import MARGIN, TorchEngine, _RowCache
 
 PROMPTS = ("Mia has 3 eggs.", "How many?", "There are 12 boxes in the room, and 7 of them are red.")
 SAMPLING = Sampling(max_completion_tokens=12)
@@ -82,13 +82,14 @@ def test_rounding_that_depends_on_the_batch_decides_nothing(
 
     greedy = Sampling(temperature=0, max_completion_tokens=12)
 
-    def written(max_rows: int, **margin: float) -> list[tuple[int, ...]]:
-        groups = generate(Rounding(tiny_model, tokenizer, max_rows, **margin), requests, greedy)
+    def written(max_rows: int, margin: float = MARGIN) -> list[tuple[int, ...]]:
+        groups = generate(Rounding(tiny_model, tokenizer, max_rows, margin), requests, greedy)
         return [completion.ids for group in groups for completion in group]
 
     assert written(40) == written(16) == written(7)
     assert written(40, margin=0) != written(7, margin=0)
-    assert not TorchEngine(tiny_model, tokenizer, margin=0).batch_invariant
+    assert TorchEngine(tiny_model, tokenizer, margin=MARGIN).batch_invariant
+    assert not TorchEngine(tiny_model, tokenizer).batch_invariant
 
 
 def test_seeds_differ_and_repeat(engine: TorchEngine, requests: list[Request]) -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from markscheme.benchmarks.compare import Comparison
 from markscheme.benchmarks.compare import compare as compare_evaluations
+from markscheme.benchmarks.examples import readable
 from markscheme.benchmarks.outcomes import load_evaluation
 from markscheme.benchmarks.report import write_report
 from markscheme.benchmarks.wording import headline, p_text, points, warnings_of, worst_group
@@ -67,7 +69,7 @@ def print_comparison(comparison: Comparison) -> None:
         )
     guess = comparison.constant_guess
     floor = f"{guess.accuracy:.3f}"
-    table.add_row(f"floor: always {guess.answer[:20]}", floor, floor, "", "", "", style="dim")
+    table.add_row(Text(readable(f"floor: always {guess.answer[:20]}")), floor, floor, "", "", "", style="dim")
     console.print(table)
     for warning in warnings_of(comparison):
         say(warning)

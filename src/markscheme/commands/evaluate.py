@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
 from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
 from markscheme.benchmarks.evaluate import evaluate as run_evaluation
-from markscheme.benchmarks.outcomes import RECORDS, SUMMARY, load_evaluation
+from markscheme.benchmarks.examples import readable
+from markscheme.benchmarks.outcomes import PROBLEMS, RECORDS, SUMMARY, load_evaluation
 from markscheme.benchmarks.paired import minimum_detectable_effect
 from markscheme.benchmarks.protocols import BOXED_TOKENS, EvaluationProtocol, protocol_named
 from markscheme.benchmarks.tasks.generated import SOURCE
@@ -100,7 +102,7 @@ def evaluate(
     total = len(problems) * len(settings.completions_per_problem())
     with progress_bar(console, "completions", total) as bar:
         evaluation = run_evaluation(
-            engine.start(policy, tokenizer, tokens, out / "for-servers"),
+            engine.start(policy, tokenizer, tokens, out / "for-servers", batch_invariant=True),
             judge,
             problems,
             tokenizer,
@@ -158,7 +160,9 @@ def check_folder(out: Path) -> None:
     Raises:
         InputError: if `out` holds something else than an evaluation.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORDS).exists():
+    begun = {PROBLEMS, f".{PROBLEMS}.partial"}  # by an evaluation that was killed before its first record
+    others = {found.name for found in out.iterdir()} - begun if out.is_dir() else set()
+    if others and not (out / RECORDS).exists():
         raise InputError(f"{out} is not empty and holds no evaluation: choose another --out")
 
 
@@ -183,14 +187,14 @@ def check_same_evaluation(out: Path, weights: str, problems: Sequence[Problem]) 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
     """The figures with their intervals, and the floor beside them."""
     summary = evaluation.summary
-    table = Table(title=f"{title}, n = {summary['num_problems']}", title_justify="left")
+    table = Table(title=Text(readable(f"{title}, n = {summary['num_problems']:,}")), title_justify="left")
     table.add_column("")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
     for name, metric in summary["metrics"].items():
         table.add_row(name, f"{metric['value']:.3f}", f"{metric['low']:.3f} to {metric['high']:.3f}")
     guess = summary["constant_guess"]
-    table.add_row(f"floor: always {guess['answer'][:20]}", f"{guess['accuracy']:.3f}", "", style="dim")
+    table.add_row(Text(readable(f"floor: always {guess['answer'][:20]}")), f"{guess['accuracy']:.3f}", "", style="dim")
     console.print(table)
     if share := summary["metrics"].get("pass@1", {}).get("sampling_share"):
         more = f"more samples of each could narrow its interval by at most {100 * (1 - (1 - share) ** 0.5):.0f} %"

@@ -99,12 +99,15 @@ class EngineOptions:
         """What a run's record says: where servers are may change."""
         return "torch" if self.engine == "torch" else "vllm" if self.engine == "vllm" else "vllm servers"
 
-    def start(self, policy: Any, tokenizer: Any, tokens: int, folder: Path) -> Generator:
+    def start(
+        self, policy: Any, tokenizer: Any, tokens: int, folder: Path, *, batch_invariant: bool = False
+    ) -> Generator:
         """An engine that holds the policy's weights.
 
         Args:
             tokens: that the longest prompt and its completion may have.
             folder: through which weights go to servers, which must see it too.
+            batch_invariant: whether no batch shall decide a token, as far as the engine can.
 
         Raises:
             InputError: if vLLM or a server cannot be had.
@@ -113,10 +116,10 @@ class EngineOptions:
         from markscheme.models import plain_weights
 
         if self.engine == "torch":
-            from markscheme.torch_engine import TorchEngine
+            from markscheme.torch_engine import MARGIN, TorchEngine
 
             if parallel.count() == 1:
-                return TorchEngine(policy, tokenizer)
+                return TorchEngine(policy, tokenizer, margin=MARGIN if batch_invariant else 0.0)
             own = type(policy)(policy.config).to(policy.device, policy.dtype)  # the policy's weights will be in parts
             own.generation_config = policy.generation_config
             alone = TorchEngine(own, tokenizer)
