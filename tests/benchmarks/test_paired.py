@@ -130,10 +130,22 @@ def test_several_seeds_are_a_mean_with_a_wider_interval() -> None:
     assert alike.mean == pytest.approx(1 - sum(before) / 300)
     one = paired_difference(before, [1.0] * 300)
     assert alike.high - alike.low == pytest.approx(one.high - one.low, rel=0.1)  # seeds that agree add nothing
-    # Seeds whose gains are 0.1, 0.2 and 0.3 on every question: their mean is off by sd(0.1) / sqrt(3) and nothing else;
-    # resampled means of three lie between 0.1 and 0.3.
+    # Seeds whose gains are 0.1, 0.2 and 0.3 on every question: an error of 0.1 / sqrt(3), and t of two degrees of
+    # freedom is 4.303
     low, high = two_level_interval(np.array([[0.1] * 50, [0.2] * 50, [0.3] * 50]))
-    assert (low, high) == pytest.approx((0.1, 0.3), abs=0.04)
+    assert (low, high) == pytest.approx((0.2 - 0.2484, 0.2 + 0.2484), abs=0.01)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 4])
+def test_the_interval_over_seeds_covers_what_it_says(num_seeds: int) -> None:
+    stream = np.random.default_rng(num_seeds)
+    held = 0
+    for trial in range(100):
+        of_seed = stream.normal(0, 0.06, (num_seeds, 1))
+        drawn = stream.choice([-1.0, 0.0, 1.0], p=[0.1, 0.8, 0.1], size=(1, 60)) + of_seed
+        low, high = two_level_interval(drawn, seed=trial)
+        held += low <= 0 <= high
+    assert held >= 88  # of 100, 95 are expected; by drawing seeds alone some 75 of two would be
 
 
 def test_pairing_is_worth_what_the_two_sides_share() -> None:
