@@ -63,8 +63,7 @@ class Comparison:
     @property
     def headline(self) -> MetricChange:
         """The change to name first: pass@1 where it was measured, since it rests on more samples than greedy."""
-        by_name = {change.metric: change for change in self.changes}
-        return by_name.get("pass@1", self.changes[0])
+        return _headline(self.changes)
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON values, without the completions."""
@@ -82,6 +81,11 @@ class Comparison:
             "lost": list(self.lost),
             "constant_guess": asdict(self.constant_guess),
         }
+
+
+def _headline(changes: Sequence[MetricChange]) -> MetricChange:
+    by_name = {change.metric: change for change in changes}
+    return by_name.get("pass@1", changes[0])
 
 
 def _as_json(change: MetricChange | GroupChange) -> dict[str, Any]:
@@ -129,7 +133,7 @@ def compare(before: Evaluation, *afters: Evaluation, different_settings: bool = 
         raise InputError("no problem was scored in both evaluations; see the unscored counts in their summary.json")
 
     verdict = "greedy" if "greedy" in paired_ids else "pass@1"
-    headline = "pass@1" if "pass@1" in paired_ids else next(iter(paired_ids))
+    headline = _headline(changes).metric
     moves = {
         id_: fmean(values[verdict][id_] for values in values_new) - values_old[verdict][id_]
         for id_ in paired_ids[verdict]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from markscheme.benchmarks.cost import session_cost, total_cost
-from markscheme.benchmarks.grading import Progress, finish, json_line, write_problems
+from markscheme.benchmarks.grading import Progress, finish, grade, json_line, write_problems
 from markscheme.benchmarks.outcomes import (
     RECORDS,
     SUMMARY,
@@ -125,7 +125,9 @@ def evaluate(
         "seed": config.seed,
         "cost": total_cost(out),
     }
-    return finish(out, scorer, problems, [records[one.key] for one in wanted], about, config.num_samples, progress)
+    in_order = [records[one.key] for one in wanted]
+    scores, votes = grade(scorer, problems, in_order, progress)
+    return finish(out, problems, in_order, scores, votes, about, config.num_samples)
 
 
 def _check(problems: Sequence[Problem]) -> None:

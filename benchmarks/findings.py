@@ -17,6 +17,7 @@ from markscheme.benchmarks.metrics import (
     wilson_interval,
 )
 from markscheme.benchmarks.outcomes import KINDS, Kind, ProblemOutcome
+from markscheme.benchmarks.votes import Vote
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
 from markscheme.scoring import Outcome
@@ -34,6 +35,20 @@ def sample_counts(num_samples: int) -> list[int]:
     return sorted({2**power for power in range(num_samples.bit_length())} | {num_samples} - {0})
 
 
+def sample_metrics(votes: Sequence[Vote], correct: Sequence[bool], num_samples: int) -> dict[str, float]:
+    """pass@k, maj@k and cons@K of the scored samples of one problem, as far as there are enough; K is `num_samples`."""
+    values: dict[str, float] = {}
+    for k in sample_counts(num_samples):
+        if len(correct) < k:
+            continue
+        values[f"pass@{k}"] = pass_at_k(len(correct), sum(correct), k)
+        if k > 2:  # of two votes that differ neither wins: maj@2 says little beyond pass@1
+            values[f"maj@{k}"] = majority_at_k(votes, correct, k)
+    if len(correct) == num_samples > 2:
+        values[f"cons@{num_samples}"] = consensus(votes, correct)
+    return values
+
+
 def values_by_metric(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float]]:
     """Metric -> problem id -> value in [0, 1], for the metrics that were measured.
 
@@ -45,16 +60,8 @@ def values_by_metric(outcomes: Sequence[ProblemOutcome], num_samples: int) -> di
             values.setdefault("greedy", {})[outcome.problem.id] = float(outcome.greedy.score.correct)
         scored = [sample for sample in outcome.sampled if sample.score.correct is not None]
         correct = [bool(sample.score.correct) for sample in scored]
-        for k in sample_counts(num_samples):
-            if len(scored) < k:
-                continue
-            values.setdefault(f"pass@{k}", {})[outcome.problem.id] = pass_at_k(len(scored), sum(correct), k)
-            if k > 2:  # of two votes that differ neither wins: maj@2 says nothing beyond pass@1
-                share = majority_at_k([sample.vote for sample in scored], correct, k)
-                values.setdefault(f"maj@{k}", {})[outcome.problem.id] = share
-        if len(scored) == num_samples > 2:
-            won = consensus([sample.vote for sample in scored], correct)
-            values.setdefault(f"cons@{num_samples}", {})[outcome.problem.id] = won
+        for metric, value in sample_metrics([sample.vote for sample in scored], correct, num_samples).items():
+            values.setdefault(metric, {})[outcome.problem.id] = value
     return dict(sorted(values.items(), key=lambda item: _metric_order(item[0])))
 
 

@@ -17,7 +17,7 @@ from markscheme.benchmarks.outcomes import (
     graded_completion,
     group_by_problem,
 )
-from markscheme.benchmarks.votes import Vote, votes_of
+from markscheme.benchmarks.votes import Vote, votes_in_order
 from markscheme.files import InputError, write_json, write_text
 from markscheme.problems import Problem
 from markscheme.run_log import versions
@@ -34,23 +34,18 @@ Record = Mapping[str, Any]
 
 def finish(
     out: Path,
-    scorer: Scorer,
     problems: Sequence[Problem],
     records: Sequence[Record],
+    scores: Sequence[Score],
+    votes: Sequence[Vote],
     about: Mapping[str, Any],
     num_samples: int,
-    progress: Progress | None = None,
-    scores: Sequence[Score] | None = None,
 ) -> Evaluation:
-    """Grades the records, as far as `scores` are not there already, and writes `scores.jsonl` and `summary.json`, which
-    says what is in `about` too.
+    """Writes `scores.jsonl` and `summary.json`, which says what is in `about` too; scores and votes are one a record.
 
     Raises:
-        InputError: if the scorer rates instead of deciding.
         OSError: if `out` cannot be written.
     """
-    scores = _grade(scorer, problems, records, progress) if scores is None else scores
-    votes = _votes(scorer, problems, records, scores)
     graded = [
         (record["problem"], graded_completion(record, score, vote))
         for record, score, vote in zip(records, scores, votes, strict=True)
@@ -73,9 +68,14 @@ def write_problems(out: Path, problems: Sequence[Problem]) -> None:
     _write_lines(out / PROBLEMS, (asdict(problem) for problem in problems))
 
 
-def _grade(
-    scorer: Scorer, problems: Sequence[Problem], records: Sequence[Record], progress: Progress | None
-) -> list[Score]:
+def grade(
+    scorer: Scorer, problems: Sequence[Problem], records: Sequence[Record], progress: Progress | None = None
+) -> tuple[list[Score], list[Vote]]:
+    """The score and the vote of every record; what is greedy votes for nothing.
+
+    Raises:
+        InputError: if the scorer rates instead of deciding.
+    """
     by_id = {problem.id: problem for problem in problems}
     scores: list[Score] = []
     for start in range(0, len(records), SAMPLES_PER_CHUNK):
@@ -85,27 +85,15 @@ def _grade(
             progress("grade", len(scores), len(records))
     if any(score.outcome is Outcome.RATED for score in scores):
         raise InputError(f"the scorer {scorer.name} rates instead of deciding; evaluate with one that decides: math")
-    return scores
-
-
-def _votes(
-    scorer: Scorer, problems: Sequence[Problem], records: Sequence[Record], scores: Sequence[Score]
-) -> list[Vote]:
-    """In the order of the records; what is greedy votes for nothing."""
-    places: dict[str, list[int]] = {problem.id: [] for problem in problems}
-    for place, record in enumerate(records):
-        if record["kind"] == "sampled":
-            places[record["problem"]].append(place)
-    by_problem = votes_of(
-        scorer,
-        [problem.question for problem in problems],
-        [[scores[place] for place in places[problem.id]] for problem in problems],
+    places = [place for place, record in enumerate(records) if record["kind"] == "sampled"]
+    names = [records[place]["problem"] for place in places]
+    sampled = votes_in_order(
+        scorer, names, [by_id[name].question for name in names], [scores[place] for place in places]
     )
     votes: list[Vote] = [None] * len(records)
-    for problem, of_problem in zip(problems, by_problem, strict=True):
-        for place, vote in zip(places[problem.id], of_problem, strict=True):
-            votes[place] = vote
-    return votes
+    for place, vote in zip(places, sampled, strict=True):
+        votes[place] = vote
+    return scores, votes
 
 
 def _sample(problem: Problem, record: Record) -> Sample:

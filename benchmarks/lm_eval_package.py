@@ -100,7 +100,7 @@ def load_function(tag: FunctionTag) -> Callable[..., Any]:
     # Annotations stay text: they may name what is not imported.
     code = compile(ast.Module(body=body, type_ignores=[]), path, "exec", flags=__future__.annotations.compiler_flag)
     namespace: dict[str, Any] = {}
-    exec(code, namespace)  # of a package that the user has installed, as importing it would run it
+    exec(code, namespace)  # a part of a package that the user has installed and named, never a model's text
     function: Callable[..., Any] = namespace[name]
     return function
 

@@ -9,10 +9,10 @@ from itertools import chain
 from statistics import fmean, multimode
 from typing import Any
 
-from markscheme.benchmarks.findings import sample_counts
+from markscheme.benchmarks.findings import sample_counts, sample_metrics
 from markscheme.benchmarks.logs import LoggedSample
-from markscheme.benchmarks.metrics import best_of_k, consensus, majority_at_k, pass_at_k
-from markscheme.benchmarks.votes import Vote, votes_of
+from markscheme.benchmarks.metrics import best_of_k
+from markscheme.benchmarks.votes import Vote, votes_in_order
 from markscheme.files import InputError
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
@@ -69,7 +69,7 @@ class Regraded:
             for problem, places in _by_problem(self.samples).items()
         }
 
-    def metrics(self, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    def metrics(self, verdicts: Sequence[Verdict]) -> dict[str, float]:
         """What follows from some verdicts, ours or the log's; samples without one are left out.
 
         Means over problems; `first`, pass@k, maj@k, cons@K and best@k (by the log's own values) over those that have
@@ -86,17 +86,12 @@ class Regraded:
             values = [self.samples[place].value for place in known]
             if known:
                 found.setdefault("accuracy", []).append(fmean(correct))
+            for metric, value in sample_metrics(votes, correct, self.num_samples).items():
+                found.setdefault(metric, []).append(value)
+            given = [value for value in values if value is not None]
             for k in sample_counts(self.num_samples):
-                if len(known) < k:
-                    continue
-                found.setdefault(f"pass@{k}", []).append(pass_at_k(len(known), sum(correct), k))
-                if k > 2:
-                    found.setdefault(f"maj@{k}", []).append(majority_at_k(votes, correct, k))
-                given = [value for value in values if value is not None]
-                if len(given) == len(known):
+                if len(given) == len(known) >= k:
                     found.setdefault(f"best@{k}", []).append(best_of_k(given, correct, k))
-            if len(known) == self.num_samples > 2:
-                found.setdefault(f"cons@{self.num_samples}", []).append(consensus(votes, correct))
         return {name: fmean(of_one) for name, of_one in found.items()}
 
     def _vote(self, place: int, verdicts: Sequence[Verdict]) -> Vote:
@@ -149,16 +144,8 @@ def regrade(scorer: Scorer, samples: Sequence[LoggedSample], progress: Progress 
     began = time.perf_counter()
     scores = judge(scorer, samples, progress)
     seconds = time.perf_counter() - began
-    places = list(_by_problem(samples).values())
-    by_problem = votes_of(
-        scorer,
-        [samples[of_one[0]].question for of_one in places],
-        [[scores[place] for place in of_one] for of_one in places],
-    )
-    votes = dict(zip(chain.from_iterable(places), chain.from_iterable(by_problem), strict=True))
-    return Regraded(
-        samples=samples, scores=scores, votes=[votes[place] for place in range(len(votes))], seconds=seconds
-    )
+    votes = votes_in_order(scorer, [one.problem for one in samples], [one.question for one in samples], scores)
+    return Regraded(samples=samples, scores=scores, votes=votes, seconds=seconds)
 
 
 def judge(scorer: Scorer, samples: Sequence[LoggedSample], progress: Progress | None = None) -> list[Score]:

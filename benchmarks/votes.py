@@ -4,7 +4,7 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
+from itertools import chain, combinations
 
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
@@ -64,6 +64,28 @@ def votes_of(scorer: Scorer, prompts: Sequence[str], scores: Sequence[Sequence[S
         [_vote(score, k, of_problem) for k, score in enumerate(of_one)]
         for of_one, of_problem in zip(scores, classes, strict=True)
     ]
+
+
+def votes_in_order(
+    scorer: Scorer, problems: Sequence[Hashable], prompts: Sequence[str], scores: Sequence[Score]
+) -> list[Vote]:
+    """As `votes_of`, for samples of several problems in any order.
+
+    Args:
+        problems: the problem of each sample.
+        prompts: its question.
+        scores: one a sample.
+    """
+    places: dict[Hashable, list[int]] = {}
+    for place, problem in enumerate(problems):
+        places.setdefault(problem, []).append(place)
+    by_problem = votes_of(
+        scorer,
+        [prompts[of_one[0]] for of_one in places.values()],
+        [[scores[place] for place in of_one] for of_one in places.values()],
+    )
+    votes = dict(zip(chain.from_iterable(places.values()), chain.from_iterable(by_problem), strict=True))
+    return [votes[place] for place in range(len(scores))]
 
 
 def _vote(score: Score, k: int, classes: "_Classes") -> Vote:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from rich.table import Table
 from markscheme.benchmarks.best_of_n import BestOfN, Choice, best_of_n_figure
 from markscheme.benchmarks.best_of_n import best_of_n as curves_of
 from markscheme.benchmarks.regrade import sample_of as sample_of_log
-from markscheme.benchmarks.votes import Vote, votes_of
+from markscheme.benchmarks.votes import votes_in_order
 from markscheme.commands.logged import completions_hash, is_log, is_unjudged_row, samples_of_one_policy
 from markscheme.commands.shared import console, say, scorer_by_name, verifier_by_name
 from markscheme.files import InputError, read_jsonl, sha256_of, write_json
 from markscheme.score_rows import sample_of, score_of
-from markscheme.scoring import Outcome, Sample, Score, Scorer
+from markscheme.scoring import Outcome, Sample
 
 LOG = "log"
 """In place of a reward model: the number that stands beside each completion already."""
@@ -62,7 +61,9 @@ def best_of_n(
     with console.status(f"{len(samples)} completions"):
         verdicts = verifier.score(samples)
         values = given.values if chooser is None else [rating.value for rating in chooser.score(samples)]
-        votes = votes_by_sample(verifier, samples, verdicts)
+        votes = votes_in_order(
+            verifier, list(map(problem_of, samples)), [str(sample.prompt) for sample in samples], verdicts
+        )
     choices = [
         Choice(
             problem=problem_of(sample),
@@ -136,20 +137,6 @@ def _rating(row: Mapping[str, Any], where: str) -> float | None:
         return None
     score = score_of(row, where)
     return score.value if score.outcome is Outcome.RATED else None
-
-
-def votes_by_sample(verifier: Scorer, samples: Sequence[Sample], verdicts: Sequence[Score]) -> list[Vote]:
-    """In the order of the samples."""
-    places: dict[str, list[int]] = {}
-    for place, sample in enumerate(samples):
-        places.setdefault(problem_of(sample), []).append(place)
-    by_problem = votes_of(
-        verifier,
-        [str(samples[of_one[0]].prompt) for of_one in places.values()],
-        [[verdicts[place] for place in of_one] for of_one in places.values()],
-    )
-    votes = dict(zip(chain.from_iterable(places.values()), chain.from_iterable(by_problem), strict=True))
-    return [votes[place] for place in range(len(samples))]
 
 
 def problem_of(sample: Sample) -> str:

@@ -16,6 +16,7 @@ from markscheme.benchmarks.outcomes import PROBLEMS, RECORDS, SUMMARY, load_eval
 from markscheme.benchmarks.paired import minimum_detectable_effect
 from markscheme.benchmarks.protocols import BOXED_TOKENS, EvaluationProtocol, protocol_named
 from markscheme.benchmarks.tasks.generated import SOURCE
+from markscheme.benchmarks.wording import LOUD_SHARE
 from markscheme.commands.shared import (
     EngineOptions,
     ModelOptions,
@@ -32,7 +33,6 @@ from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
 
 DISCORDANCES = (0.1, 0.3)  # a checkpoint and what training made of it differ on about so many problems
-LOUD_SHARE = 0.02  # of completions cut off: beyond, a line of its own says so
 
 ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
 

@@ -177,6 +177,7 @@ def write_evaluation(found: Regraded, scorer: Scorer, log: Path, chosen: Mapping
     """The log's samples as an evaluation of ours, and what we disagree with it about; `chosen` of the log."""
     samples = [found.samples[place] for place in found.in_order]
     scores = [found.scores[place] for place in found.in_order]
+    votes = [found.votes[place] for place in found.in_order]
     own = is_evaluation(log)
     problems: dict[str, Problem] = {}
     for one in samples:
@@ -202,7 +203,7 @@ def write_evaluation(found: Regraded, scorer: Scorer, log: Path, chosen: Mapping
     write_lines(
         out / DISAGREEMENTS, (json.dumps(_case(found.samples[at], found.scores[at])) for at in found.disagreements)
     )
-    finish(out, scorer, list(problems.values()), records, about, found.num_samples, scores=scores)
+    finish(out, list(problems.values()), records, scores, votes, about, found.num_samples)
 
 
 def _problem(one: LoggedSample, source: str) -> Problem:
