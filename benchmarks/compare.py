@@ -1,17 +1,20 @@
 """Comparison of two evaluations on the same problems: what changed, and how sure that is."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from markscheme.benchmarks.findings import LEVELS, SUBJECTS, group_of, values_by_metric
+from markscheme.benchmarks.findings import LEVELS, SUBJECTS, group_names, group_of, values_by_metric
 from markscheme.benchmarks.metrics import NEARLY, ConstantGuess, constant_guess_floor
 from markscheme.benchmarks.outcomes import Evaluation, ProblemOutcome
 from markscheme.benchmarks.paired import PairedDifference, holm, paired_difference
+from markscheme.benchmarks.pairing import setting_differences, shared_problems
 from markscheme.files import InputError
+
+Values = Mapping[str, Mapping[str, float]]
+"""Metric -> problem id -> value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,10 @@ class Comparison:
     """Evaluations before and after, paired by problem id."""
 
     before: Evaluation
-    after: Evaluation
-    """Both cut down to the shared problems, in the order of `before`; of several training seeds the first."""
+    afters: tuple[Evaluation, ...]
+    """One for each training seed. All are cut down to the shared problems, in the order of `before`."""
+    values: tuple[Values, ...]
+    """Of `before`, then of each of `afters`."""
     changes: tuple[MetricChange, ...]
     groups: tuple[GroupChange, ...]
     """By level, by subject and by both, of the metric of the headline; empty where problems have neither."""
@@ -57,6 +62,8 @@ class Comparison:
     constant_guess: ConstantGuess
     left_out: int
     """Problems that not every evaluation has."""
+    set_aside: int
+    """Problems that were to be left out."""
     differences: tuple[str, ...]
     """Settings in which the evaluations differ, as far as that was allowed."""
 
@@ -70,8 +77,9 @@ class Comparison:
         return {
             "num_problems": len(self.before.outcomes),
             "left_out": self.left_out,
+            "set_aside": self.set_aside,
             "before": self.before.summary["fingerprint"],
-            "after": self.after.summary["fingerprint"],
+            "after": [one.summary["fingerprint"] for one in self.afters],
             "protocol": dict(self.before.protocol),
             "differences": list(self.differences),
             "changes": [_as_json(change) for change in self.changes],
@@ -97,31 +105,35 @@ def _as_json(change: MetricChange | GroupChange) -> dict[str, Any]:
     return record
 
 
-def compare(before: Evaluation, *afters: Evaluation, different_settings: bool = False) -> Comparison:
+def compare(
+    before: Evaluation, *afters: Evaluation, different_settings: bool = False, leave_out: Collection[str] = ()
+) -> Comparison:
     """Pairs evaluations by problem id and measures every metric that all have.
 
     Args:
         afters: one, or one for each training seed.
         different_settings: allows evaluations that were made under different settings; what differs is kept.
+        leave_out: ids of problems not to compare on, such as contaminated ones.
 
     Raises:
         InputError: if they were made under different settings, share no problem, mean different problems by one id,
-            or no problem was scored in all.
+            no problem was scored in all, or none of `leave_out` is among the problems.
     """
     weights = [one.summary["fingerprint"] for one in afters]
     if len(set(weights)) < len(weights):
         raise InputError("two of the training seeds have the same weights: give each evaluation once")
-    differences = tuple(dict.fromkeys(line for one in afters for line in _differences(before, one)))
+    differences = tuple(dict.fromkeys(line for one in afters for line in setting_differences(before, one)))
     if differences and not different_settings:
         raise InputError(
             f"the evaluations differ in their settings: {'; '.join(differences)}; evaluate both alike, "
             "or allow it with --different-settings"
         )
-    left_out = len({outcome.problem.id for one in (before, *afters) for outcome in one.outcomes})
-    old, *new = _shared(before, afters)
-    left_out -= len(old.outcomes)
-    values_old = values_by_metric(old.outcomes, old.num_samples)
-    values_new = [values_by_metric(one.outcomes, one.num_samples) for one in new]
+    every_id = {outcome.problem.id for one in (before, *afters) for outcome in one.outcomes}
+    set_aside = len(every_id.intersection(leave_out))
+    if leave_out and not set_aside:
+        raise InputError(f"none of the {len(leave_out):,} problems to leave out is in the evaluations")
+    old, *new = shared_problems([before, *afters], leave_out)
+    values_old, *values_new = (values_by_metric(one.outcomes, one.num_samples) for one in (old, *new))
 
     changes, paired_ids = [], {}
     for metric, by_problem in values_old.items():
@@ -140,23 +152,18 @@ def compare(before: Evaluation, *afters: Evaluation, different_settings: bool = 
     }
     return Comparison(
         before=old,
-        after=new[0],
+        afters=tuple(new),
+        values=(values_old, *values_new),
         changes=tuple(changes),
         groups=tuple(_group_changes(headline, paired_ids[headline], old.outcomes, values_old, values_new)),
         verdict_metric=verdict,
         gained=tuple(id_ for id_, move in moves.items() if move > NEARLY),
         lost=tuple(id_ for id_, move in moves.items() if move < -NEARLY),
         constant_guess=constant_guess_floor([outcome.problem.gold for outcome in old.outcomes]),
-        left_out=left_out,
+        left_out=len(every_id) - set_aside - len(old.outcomes),
+        set_aside=set_aside,
         differences=differences,
     )
-
-
-MAX_GROUPS = 30  # levels or subjects; what has more values is no grouping for a table
-IN_THE_HASH = ("name", "hash", "form", "note")
-
-Values = Mapping[str, Mapping[str, float]]
-"""Metric -> problem id -> value."""
 
 
 def _change(metric: str, ids: Sequence[str], before: Values, afters: Sequence[Values]) -> dict[str, Any]:
@@ -174,7 +181,7 @@ def _group_changes(
 ) -> list[GroupChange]:
     problems = {outcome.problem.id: outcome.problem for outcome in outcomes}
     places = {id_: (group_of(problems[id_], LEVELS), group_of(problems[id_], SUBJECTS)) for id_ in ids}
-    levels, subjects = (_names([place[side] for place in places.values()]) for side in (0, 1))
+    levels, subjects = (group_names([place[side] for place in places.values()]) for side in (0, 1))
     kinds: list[list[tuple[str | None, str | None]]] = [
         [(level, None) for level in levels] if len(levels) > 1 else [],
         [(None, subject) for subject in subjects] if len(subjects) > 1 else [],
@@ -195,56 +202,3 @@ def _group_changes(
             for (level, subject, change), p in zip(rows, adjusted, strict=True)
         ]
     return found
-
-
-def _names(places: Sequence[str | None]) -> list[str]:
-    """The different ones, level 10 after level 9; none if there are too many for a table."""
-    found = {place for place in places if place is not None}
-
-    def parts(name: str) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]{1,9})", name)]
-
-    return sorted(found, key=parts) if len(found) <= MAX_GROUPS else []
-
-
-def _differences(before: Evaluation, after: Evaluation) -> list[str]:
-    """Settings that differ. Whether prompts do, the hashes say: where exemplars lie does not count."""
-    old, new = before.protocol, after.protocol
-    found = []
-    if "hash" in old and "hash" in new:
-        if old["hash"] != new["hash"]:
-            found.append(f"protocol {old['name']} ({old['hash']}) before, {new['name']} ({new['hash']}) after")
-        old, new = ({name: one[name] for name in one if name not in IN_THE_HASH} for one in (old, new))
-    return found + [
-        f"{name} {old.get(name)!r} before, {new.get(name)!r} after"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _shared(before: Evaluation, afters: Sequence[Evaluation]) -> list[Evaluation]:
-    """All of them, cut down to the problems that they share, in the order of `before`."""
-    by_id = [{outcome.problem.id: outcome for outcome in one.outcomes} for one in afters]
-    kept = [outcome for outcome in before.outcomes if all(outcome.problem.id in of_one for of_one in by_id)]
-    if not kept:
-        first, second = before.outcomes[0].problem.id, afters[0].outcomes[0].problem.id
-        raise InputError(f"the evaluations share no problem: one has {first!r}, another {second!r}; use one task")
-    for outcome in kept:
-        for of_one in by_id:
-            _check_same_problem(outcome, of_one[outcome.problem.id])
-    return [
-        Evaluation(outcomes=tuple(kept), summary=before.summary),
-        *(
-            Evaluation(outcomes=tuple(of_one[outcome.problem.id] for outcome in kept), summary=one.summary)
-            for one, of_one in zip(afters, by_id, strict=True)
-        ),
-    ]
-
-
-def _check_same_problem(before: ProblemOutcome, after: ProblemOutcome) -> None:
-    one, other = before.problem, after.problem
-    if (one.question, one.gold) != (other.question, other.gold):
-        raise InputError(
-            f"{one.id} is not one problem in both: {one.question[:40]!r} with gold {one.gold!r} before, "
-            f"{other.question[:40]!r} with gold {other.gold!r} after; evaluate both on one version of the task"
-        )

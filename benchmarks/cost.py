@@ -3,7 +3,7 @@
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ COSTS = "costs.jsonl"
 
 @dataclass(slots=True, kw_only=True)
 class Cost:
-    """Of generating, in one session or in all."""
+    """Of generating, in one session."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -50,12 +50,19 @@ def session_cost(out: Path) -> Iterator[Cost]:
                 file.write(json.dumps(asdict(cost)) + "\n")
 
 
-def total_cost(out: Path) -> dict[str, Any]:
-    """Of all sessions that were not killed: sums, and the highest memory."""
-    total = Cost()
+def evaluation_cost(out: Path, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The tokens of an evaluation's records, and what the sessions that were not killed took: sums, and the highest
+    memory. `measured_` is what those generated: other than the records where one was killed, or wrote others too.
+    """
     drop_torn_line(out / COSTS)
-    for _, line in read_jsonl(out / COSTS) if (out / COSTS).exists() else ():
-        for name in asdict(total):
-            value = line[name]
-            setattr(total, name, max(total.peak_mb, value) if name == "peak_mb" else getattr(total, name) + value)
-    return asdict(total)
+    sessions = [line for _, line in read_jsonl(out / COSTS)] if (out / COSTS).exists() else []
+    return {
+        "completions": len(records),
+        "prompt_tokens": sum(record["prompt_tokens"] for record in records),
+        "completion_tokens": sum(record["completion_tokens"] for record in records),
+        "seconds": round(sum(line["seconds"] for line in sessions), 3),
+        "cpu_seconds": round(sum(line["cpu_seconds"] for line in sessions), 3),
+        "peak_mb": max((line["peak_mb"] for line in sessions), default=0.0),
+        "measured_completions": sum(line["completions"] for line in sessions),
+        "measured_completion_tokens": sum(line["completion_tokens"] for line in sessions),
+    }

@@ -9,15 +9,17 @@ together, as far as the engine keeps that promise. `costs.jsonl` says what each 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from markscheme.benchmarks.cost import session_cost, total_cost
+from markscheme.benchmarks.cost import evaluation_cost, session_cost
 from markscheme.benchmarks.grading import Progress, finish, grade, json_line, write_problems
 from markscheme.benchmarks.outcomes import (
     RECORDS,
+    SCHEMA,
+    SCORES,
     SUMMARY,
     Evaluation,
     GradedCompletion,
@@ -26,14 +28,25 @@ from markscheme.benchmarks.outcomes import (
     load_evaluation,
 )
 from markscheme.benchmarks.protocols import EvaluationProtocol
-from markscheme.files import InputError, drop_torn_line, read_jsonl
+from markscheme.files import InputError, drop_torn_line, json_object, read_jsonl
 from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
 from markscheme.problems import Problem
 from markscheme.scoring import Scorer
 
-__all__ = ["Evaluation", "EvaluationConfig", "GradedCompletion", "ProblemOutcome", "evaluate", "load_evaluation"]
+__all__ = [
+    "Evaluation",
+    "EvaluationConfig",
+    "GradedCompletion",
+    "ProblemOutcome",
+    "check_finished",
+    "evaluate",
+    "load_evaluation",
+]
 
 REQUESTS_PER_CHUNK = 1_000  # enough to keep an engine full; a chunk's end waits for its longest completion
+
+LABELS = {"name": "protocol", "hash": "protocol hash", "fingerprint": "model fingerprint"}
+"""What settings are called in a message, where not by their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,26 +121,76 @@ def evaluate(
         progress: Called as progress(stage, done, total).
 
     Raises:
-        InputError: if there are no problems, two have one id, or the scorer rates instead of deciding.
+        InputError: if there are no problems, two have one id, the scorer rates instead of deciding, or `out` holds a
+            finished evaluation that this one would replace.
         OSError: if `out` cannot be written.
     """
     _check(problems)
+    check_finished(problems, tokenizer, protocol, config, out, fingerprint=fingerprint, engine=engine)
     wanted = _plan(problems, tokenizer, protocol, config, fingerprint, engine)
     out.mkdir(parents=True, exist_ok=True)
     (out / SUMMARY).unlink(missing_ok=True)  # it stands for a finished evaluation, so it goes first and comes last
     write_problems(out, problems)
     records = _generate_missing(generator, wanted, protocol, config, out, fingerprint, engine, progress)
+    in_order = [records[one.key] for one in wanted]
     about = {
         "fingerprint": fingerprint,
         "engine": engine,
         "batch_invariant": generator.batch_invariant,
-        "protocol": _protocol(config, protocol, scorer),
+        "protocol": {**_settings(config, protocol), "scorer": f"{scorer.name} {scorer.version}"},
         "seed": config.seed,
-        "cost": total_cost(out),
+        "cost": evaluation_cost(out, in_order),
     }
-    in_order = [records[one.key] for one in wanted]
     scores, votes = grade(scorer, problems, in_order, progress)
     return finish(out, problems, in_order, scores, votes, about, config.num_samples)
+
+
+def check_finished(
+    problems: Sequence[Problem],
+    tokenizer: Any,
+    protocol: EvaluationProtocol,
+    config: EvaluationConfig,
+    out: Path,
+    *,
+    fingerprint: str,
+    engine: str = "torch",
+) -> None:
+    """A finished evaluation in `out` may be gone on with or graded anew, not replaced: all of its completions must be
+    among those of the new one.
+
+    Raises:
+        InputError: if they are not, naming what differs, or if `out` holds the summary of something else.
+    """
+    path = out / SUMMARY
+    if not path.exists():
+        return
+    summary = json_object(path.read_bytes(), path, 1)
+    if summary.get("schema") != SCHEMA:
+        raise InputError(f"{path}: no summary of an evaluation (its schema is not {SCHEMA!r}): choose another --out")
+    scored = [record for _, record in read_jsonl(out / SCORES)]
+    keys = {one.key for one in _plan(problems, tokenizer, protocol, config, fingerprint, engine)}
+    unwanted = [record for record in scored if record["key"] not in keys]
+    if not unwanted:
+        return
+    settings = _settings(config, protocol) | {"fingerprint": fingerprint, "engine": engine, "seed": config.seed}
+    what = _differences({**summary, **summary["protocol"]}, settings)
+    ids = {record["problem"] for record in scored}
+    if not what and (missing := ids - {problem.id for problem in problems}):
+        what = f"this one leaves out {len(missing):,} of its {len(ids):,} problems"
+    elif not what:
+        what = f"this one leaves out {len(unwanted):,} of its {len(scored):,} completions"
+    raise InputError(f"{out} holds a finished evaluation, and this is another ({what}): choose another --out")
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The settings that give two evaluations other completions; more samples, and greedy added, give more of them."""
+    alike = {"form", "note", *(name for name in ("num_samples", "greedy") if old[name] < new[name])}
+    if not old["num_samples"]:
+        alike |= {"temperature", "top_p", "seed"}
+    found = [name for name in new if name in old and old[name] != new[name] and name not in alike]
+    if not {"name", "stop", "max_completion_tokens"}.isdisjoint(found):
+        found = [name for name in found if name != "hash"]  # which says no more than they
+    return "; ".join(f"{LABELS.get(name, name)} {old[name]!r} there, {new[name]!r} here" for name in found)
 
 
 def _check(problems: Sequence[Problem]) -> None:
@@ -152,7 +215,8 @@ def _plan(
     for problem in problems:
         prompt_ids = protocol.prompt_ids(problem.question, tokenizer)
         for kind, k in config.completions_per_problem():
-            seed = seed_of(config.seed, problem.id, kind, k)
+            # Greedy completions are the same by any seed: kept when another is given.
+            seed = seed_of(kind, problem.id) if kind == "greedy" else seed_of(config.seed, problem.id, kind, k)
             key = _sha256([fingerprint, engine, prompt_ids, asdict(config.sampling(kind, protocol)), seed])
             wanted.append(_Wanted(key=key, problem=problem, kind=kind, k=k, seed=seed, prompt_ids=prompt_ids))
     return wanted
@@ -177,15 +241,17 @@ def _generate_missing(
         progress("generate", len(records), len(wanted))
     missing = [one for one in wanted if one.key not in records]
     with session_cost(out) as cost, path.open("a", encoding="utf-8") as file:
-        for one, completion in _stream(generator, missing, protocol, config):
-            record = _record(one, completion, fingerprint, engine)
-            cost.add(completion, len(one.prompt_ids))
-            file.write(json_line(record))
-            file.flush()
-            records[one.key] = record
-            if progress:
-                progress("generate", len(records), len(wanted))
-        os.fsync(file.fileno())
+        try:
+            for one, completion in _stream(generator, missing, protocol, config):
+                record = _record(one, completion, fingerprint, engine)
+                cost.add(completion, len(one.prompt_ids))
+                file.write(json_line(record))
+                file.flush()
+                records[one.key] = record
+                if progress:
+                    progress("generate", len(records), len(wanted))
+        finally:
+            os.fsync(file.fileno())
     if len(records) < len(keys):
         raise RuntimeError(f"the generator left out {len(keys) - len(records)} of {len(keys)} completions")
     return records
@@ -227,10 +293,9 @@ def _record(one: _Wanted, completion: Completion, fingerprint: str, engine: str)
     }
 
 
-def _protocol(config: EvaluationConfig, protocol: EvaluationProtocol, scorer: Scorer) -> dict[str, Any]:
-    """Every setting but the seed: two evaluations may draw other samples and still measure the same."""
-    settings = {name: value for name, value in asdict(config).items() if name != "seed"}
-    return {**settings, **protocol.to_dict(), "scorer": f"{scorer.name} {scorer.version}"}
+def _settings(config: EvaluationConfig, protocol: EvaluationProtocol) -> dict[str, Any]:
+    """Every one but the seed: two evaluations may draw other samples and still measure the same."""
+    return {name: value for name, value in asdict(config).items() if name != "seed"} | protocol.to_dict()
 
 
 def _sha256(value: Any) -> str:

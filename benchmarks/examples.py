@@ -1,11 +1,12 @@
 """Problems to show in a report: which ones, and how a completion is made fit to be read."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markscheme.benchmarks.compare import Comparison
-from markscheme.benchmarks.outcomes import GradedCompletion, ProblemOutcome
+from markscheme.benchmarks.outcomes import Evaluation, GradedCompletion, Kind, ProblemOutcome
+from markscheme.score_rows import failure_of
 from markscheme.scoring import Outcome
 
 EXAMPLES_OF_A_GROUP = 3
@@ -48,6 +49,16 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnscoredCase:
+    """A completion that could not be scored."""
+
+    id: str
+    origin: str
+    answer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleGroup:
     """Examples of one kind of change."""
 
@@ -60,14 +71,35 @@ class ExampleGroup:
 def example_groups(comparison: Comparison) -> list[ExampleGroup]:
     """Some problems that were gained, lost and unchanged; a hash of the id picks them, so nobody does."""
     gained, lost = set(comparison.gained), set(comparison.lost)
-    unchanged = [
-        outcome.problem.id for outcome in comparison.before.outcomes if outcome.problem.id not in gained | lost
-    ]
+    known = [set(values[comparison.verdict_metric]) for values in comparison.values]
+    unchanged = set.intersection(*known) - gained - lost
     return [
         _group("Gained", comparison.gained, comparison, was_right=False, is_right=True),
         _group("Lost", comparison.lost, comparison, was_right=True, is_right=False),
         _group("Unchanged", unchanged, comparison, was_right=None, is_right=None),
     ]
+
+
+def unscored_cases(comparison: Comparison) -> list[UnscoredCase]:
+    """Every completion without a score, the ones before first."""
+    return [
+        UnscoredCase(
+            id=readable(outcome.problem.id),
+            origin=f"{side}, {_origin(one, len(outcome.sampled))}",
+            answer=_answer(one),
+            reason=readable(failure_of(one.score)),
+        )
+        for side, evaluation in sides(comparison)
+        for outcome in evaluation.outcomes
+        for one in (*outcome.of_kind("greedy"), *outcome.sampled)
+        if one.score.correct is None
+    ]
+
+
+def sides(comparison: Comparison) -> list[tuple[str, Evaluation]]:
+    """Each evaluation with its name: before, after, or after with the number of its training seed."""
+    names = ["after"] if len(comparison.afters) == 1 else [f"after {k}" for k in range(1, len(comparison.afters) + 1)]
+    return [("before", comparison.before), *zip(names, comparison.afters, strict=True)]
 
 
 def readable(text: str) -> str:
@@ -90,37 +122,44 @@ def shortened(text: str) -> str:
 def _group(
     name: str, ids: Iterable[str], comparison: Comparison, *, was_right: bool | None, is_right: bool | None
 ) -> ExampleGroup:
-    before = {outcome.problem.id: outcome for outcome in comparison.before.outcomes}
-    after = {outcome.problem.id: outcome for outcome in comparison.after.outcomes}
+    by_side = [
+        (name, {outcome.problem.id: outcome for outcome in evaluation.outcomes})
+        for name, evaluation in sides(comparison)
+    ]
+    kind: Kind = "greedy" if comparison.verdict_metric == "greedy" else "sampled"
     ids = sorted(ids, key=lambda id_: hashlib.sha256(id_.encode("utf-8", "replace")).digest())
     examples = tuple(
         Example(
             id=readable(id_),
-            question=shortened(readable(before[id_].problem.question)),
-            gold=readable(before[id_].problem.gold),
-            before=_shown(before[id_], was_right),
-            after=_shown(after[id_], is_right),
+            question=shortened(readable(by_side[0][1][id_].problem.question)),
+            gold=readable(by_side[0][1][id_].problem.gold),
+            before=_shown([("", by_side[0][1][id_])], kind, was_right),
+            after=_shown([(name, of_one[id_]) for name, of_one in by_side[1:]], kind, is_right),
         )
         for id_ in ids[:EXAMPLES_OF_A_GROUP]
     )
     return ExampleGroup(name=name, total=len(ids), examples=examples)
 
 
-def _shown(outcome: ProblemOutcome, right: bool | None) -> Shown:
-    """The greedy completion, or else the first sample whose verdict shows the change."""
-    if outcome.greedy is not None:
-        completion, origin = outcome.greedy, "greedy"
-    else:
-        completion = next((one for one in outcome.sampled if one.score.correct is right), outcome.sampled[0])
-        origin = f"sample {completion.k + 1} of {len(outcome.sampled)}"
+def _shown(outcomes: Sequence[tuple[str, ProblemOutcome]], kind: Kind, right: bool | None) -> Shown:
+    """The first completion, of the first training seed, whose verdict shows the change."""
+    seeds = len(outcomes) > 1
+    found = [(name, outcome, one) for name, outcome in outcomes for one in outcome.of_kind(kind)]
+    name, outcome, completion = next((one for one in found if one[2].score.correct is right), found[0])
     style, verdict = VERDICTS[completion.score.outcome]
+    origin = _origin(completion, len(outcome.sampled))
     return Shown(
         text=shortened(readable(completion.completion.strip())),
         answer=_answer(completion),
         style=style,
         verdict=verdict,
-        origin=f"{origin}, cut off" if completion.truncated else origin,
+        origin=f"{name}, {origin}" if seeds else origin,
     )
+
+
+def _origin(completion: GradedCompletion, num_samples: int) -> str:
+    origin = "greedy" if completion.kind == "greedy" else f"sample {completion.k + 1} of {num_samples}"
+    return f"{origin}, cut off" if completion.truncated else origin
 
 
 def _answer(completion: GradedCompletion) -> str:

@@ -1,7 +1,8 @@
 """The numbers that follow from what an evaluation found: metrics with their intervals, endings, levels and subjects."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
@@ -16,7 +17,7 @@ from markscheme.benchmarks.metrics import (
     sampling_share,
     wilson_interval,
 )
-from markscheme.benchmarks.outcomes import KINDS, Kind, ProblemOutcome
+from markscheme.benchmarks.outcomes import KINDS, GradedCompletion, Kind, ProblemOutcome
 from markscheme.benchmarks.votes import Vote
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
@@ -24,6 +25,10 @@ from markscheme.scoring import Outcome
 
 LEVELS, SUBJECTS = ("level", "grade", "steps"), ("subject", "type")
 """Columns of a problem by which figures are given apart, of which the first that is there counts."""
+MAX_GROUPS = 30  # levels or subjects; what has more values is no grouping for a table
+
+Values = Mapping[str, Mapping[str, float]]
+"""Metric -> problem id -> value."""
 
 
 def sample_counts(num_samples: int) -> list[int]:
@@ -58,7 +63,7 @@ def values_by_metric(outcomes: Sequence[ProblemOutcome], num_samples: int) -> di
     for outcome in outcomes:
         if outcome.greedy is not None and outcome.greedy.score.correct is not None:
             values.setdefault("greedy", {})[outcome.problem.id] = float(outcome.greedy.score.correct)
-        scored = [sample for sample in outcome.sampled if sample.score.correct is not None]
+        scored = scored_of(outcome)
         correct = [bool(sample.score.correct) for sample in scored]
         for metric, value in sample_metrics([sample.vote for sample in scored], correct, num_samples).items():
             values.setdefault(metric, {})[outcome.problem.id] = value
@@ -70,12 +75,20 @@ def _metric_order(metric: str) -> tuple[int, int]:
     return ("greedy", "pass", "maj", "cons").index(name), int(k or 0)
 
 
-def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, float | int | None]]:
+def scored_of(outcome: ProblemOutcome) -> list[GradedCompletion]:
+    """The samples of a problem about which something was decided."""
+    return [sample for sample in outcome.sampled if sample.score.correct is not None]
+
+
+def metrics_of(values_of: Values, num_scored: Mapping[str, int]) -> dict[str, dict[str, float | int | None]]:
     """Each metric with its n, standard error and 95 % interval (of 0 and 1: Wilson; else bootstrap over problems); of
     pass@1 also the share of its squared error that more samples could take away.
+
+    Args:
+        num_scored: problem id -> scored samples.
     """
     metrics: dict[str, dict[str, float | int | None]] = {}
-    for metric, by_problem in values_by_metric(outcomes, num_samples).items():
+    for metric, by_problem in values_of.items():
         values = list(by_problem.values())
         mean, standard_error = mean_and_standard_error(values)
         low, high = (
@@ -89,7 +102,7 @@ def metrics_of(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str
             "n": len(values),
         }
         if metric == "pass@1":
-            share = sampling_share(values, num_samples)
+            share = sampling_share(values, [num_scored[id_] for id_ in by_problem])
             metrics[metric]["sampling_share"] = None if math.isnan(share) else share
     return metrics
 
@@ -129,25 +142,46 @@ def group_of(problem: Problem, columns: Sequence[str]) -> str | None:
     return None if said is None else said.encode("utf-8", "replace").decode("utf-8")  # no half of a surrogate pair
 
 
-def by_group(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, dict[str, Any]]:
-    """Level or subject -> each of its groups -> their metrics, where there are several."""
+def group_names(groups: Iterable[str | None]) -> list[str]:
+    """The different ones, level 10 after level 9; none if there are too many for a table."""
+    found = {group for group in groups if group is not None}
+
+    def parts(name: str) -> tuple[list[tuple[int, str]], str]:
+        texts_and_numbers = enumerate(re.split(r"([0-9]{1,9})", name))
+        return [(int(part), "") if place % 2 else (0, part) for place, part in texts_and_numbers], name
+
+    return sorted(found, key=parts) if len(found) <= MAX_GROUPS else []
+
+
+def by_group(
+    outcomes: Sequence[ProblemOutcome], values_of: Values, num_scored: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Level or subject -> each of its groups -> their metrics, where there are several and not too many."""
     found: dict[str, dict[str, Any]] = {}
     for name, columns in (("level", LEVELS), ("subject", SUBJECTS)):
-        groups: dict[str, list[ProblemOutcome]] = {}
-        for outcome in outcomes:
-            if (group := group_of(outcome.problem, columns)) is not None:
-                groups.setdefault(group, []).append(outcome)
-        if len(groups) > 1:
-            found[name] = {group: metrics_of(groups[group], num_samples) for group in sorted(groups)}
+        groups = {outcome.problem.id: group_of(outcome.problem, columns) for outcome in outcomes}
+        names = group_names(groups.values())
+        if len(names) > 1:
+            found[name] = {group: metrics_of(_of_group(values_of, groups, group), num_scored) for group in names}
     return found
+
+
+def _of_group(values_of: Values, groups: Mapping[str, str | None], group: str) -> Values:
+    cut = {
+        metric: {id_: value for id_, value in by_problem.items() if groups[id_] == group}
+        for metric, by_problem in values_of.items()
+    }
+    return {metric: by_problem for metric, by_problem in cut.items() if by_problem}
 
 
 def findings(outcomes: Sequence[ProblemOutcome], num_samples: int) -> dict[str, Any]:
     """The numbers of `summary.json`."""
+    values_of = values_by_metric(outcomes, num_samples)
+    num_scored = {outcome.problem.id: len(scored_of(outcome)) for outcome in outcomes}
     return {
         "num_problems": len(outcomes),
-        "metrics": metrics_of(outcomes, num_samples),
+        "metrics": metrics_of(values_of, num_scored),
         "counts": {kind: counts_of(outcomes, kind) for kind in KINDS},
-        "by_group": by_group(outcomes, num_samples),
+        "by_group": by_group(outcomes, values_of, num_scored),
         "constant_guess": asdict(constant_guess_floor([outcome.problem.gold for outcome in outcomes])),
     }

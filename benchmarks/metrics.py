@@ -6,18 +6,16 @@ and interval is over questions, since the K samples of one question are not inde
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import scipy.stats
-from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000  # the ends of a 95 % interval then vary by some hundredths of their distance
 NEARLY = 1e-9  # sums of the same numbers in another order differ by less
-MAX_EXACT_TALLIES = 20_000  # beyond, this many random subsets: a standard error below 0.4 points
 
 
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
@@ -36,17 +34,12 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     return 1 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
 
 
-def majority_at_k(
-    labels: Sequence[Hashable | None], correct: Sequence[bool], k: int, *, max_tallies: int = MAX_EXACT_TALLIES
-) -> float:
+def majority_at_k(labels: Sequence[Hashable | None], correct: Sequence[bool], k: int) -> float:
     """Chance that the commonest answer among k samples, drawn without replacement, is right.
 
     Equal answers have the same label. Answers that tie for the most votes share the win equally. None stands
     for no answer: it takes a place among the k but has no vote, so a subset without any answer loses.
     (Majority vote of Wang et al. 2022, arXiv:2203.11171, averaged over all subsets of size k.)
-
-    Exact over the ways in which k votes can be spread over the labels, as long as there are at most
-    `max_tallies` of those; beyond, the mean over that many random subsets, always the same ones.
     NaN where there are fewer than k samples.
 
     >>> majority_at_k(["4", "4", "5", None], [True, True, False, False], k=3)
@@ -56,16 +49,15 @@ def majority_at_k(
         raise ValueError(f"needs as many labels as verdicts and k >= 1, got {len(labels)}, {len(correct)}, {k}")
     if len(labels) < k:
         return math.nan
-    sizes = dict(Counter(labels).most_common())  # in an order that many problems share
+    sizes = Counter(labels)
+    unanswered = sizes.pop(None, 0)
     rights = Counter(label for label, right in zip(labels, correct, strict=True) if right)
-    credit = np.array([rights[label] / size for label, size in sizes.items()])
-    has_vote = np.array([label is not None for label in sizes])
-    tallies, weights = _tallies(tuple(sizes.values()), k, max_tallies)
-    votes = np.where(has_vote, tallies, 0)
-    most = votes.max(axis=1, keepdims=True)
-    winners = (votes == most) & (most > 0)
-    shares = winners / np.maximum(winners.sum(axis=1, keepdims=True), 1)
-    return float(weights @ (shares @ credit))
+    share = 0.0
+    for label, right in rights.items():
+        others = tuple(sorted(size for other, size in sizes.items() if other != label))
+        if label is not None:
+            share += _win_probability(sizes[label], others, unanswered, k) * right / sizes[label]
+    return round(share, 13)  # what is certain is then exactly 1
 
 
 def consensus(labels: Sequence[Hashable | None], correct: Sequence[bool]) -> float:
@@ -120,29 +112,33 @@ def best_of_k_divergence(k: int) -> float:
     return math.log(k) - (k - 1) / k
 
 
-@lru_cache(maxsize=256)
-def _tallies(sizes: tuple[int, ...], k: int, max_tallies: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """How the votes of k samples can fall on classes of these sizes, one row a way, and each way's probability."""
-    ways = [1]  # ways[j]: in how many ways j votes can be spread over the classes so far
-    for size in sizes:
-        ways = [sum(ways[max(0, j - size) : j + 1]) for j in range(min(k, len(ways) - 1 + size) + 1)]
-    if ways[k] > max_tallies:
-        drawn = np.random.default_rng(0).multivariate_hypergeometric(sizes, k, size=max_tallies)
-        return drawn, np.full(max_tallies, 1 / max_tallies)
-    rows = list(_spreads(sizes, k))
-    subsets = [math.prod(math.comb(size, votes) for size, votes in zip(sizes, row, strict=True)) for row in rows]
-    return np.array(rows), np.array([count / math.comb(sum(sizes), k) for count in subsets])
+@lru_cache(maxsize=1_024)
+def _win_probability(size: int, others: tuple[int, ...], unanswered: int, k: int) -> float:
+    """Chance that the label of `size` samples has the most votes among k, ties shared; `others` are the other labels'.
 
+    sum_m sum_t w_mt / (1 + t) over C(K, k), with w_mt the number of subsets in which it has m votes, t others have m
+    and the rest fewer: the coefficient of x^k y^t in
 
-def _spreads(sizes: Sequence[int], k: int) -> Iterator[tuple[int, ...]]:
-    if not sizes:
-        if k == 0:
-            yield ()
-        return
-    room_after = sum(sizes[1:])
-    for votes in range(max(0, k - room_after), min(sizes[0], k) + 1):
-        for rest in _spreads(sizes[1:], k - votes):
-            yield (votes, *rest)
+        C(size, m) x^m (1 + x)^unanswered prod_i (sum_{v < m} C(s_i, v) x^v + y C(s_i, m) x^m).
+
+    Each C(s, v) is scaled to the binomial probability of v of s at p = k / K, so that nothing overflows.
+    """
+    total = size + sum(others) + unanswered
+    chances = {s: scipy.stats.binom.pmf(np.arange(k + 1), s, k / total) for s in {size, *others, total}}
+    wins = 0.0
+    for m in range(1, min(k, size) + 1):
+        rivals = [s for s in others if s >= m]  # the others have fewer votes, whatever happens: one factor for all
+        rest = k - m
+        weights_TV = scipy.stats.binom.pmf([np.arange(rest + 1)], total - size - sum(rivals), k / total)
+        for s in rivals:
+            ties = len(weights_TV)
+            grown = np.zeros((ties + 1, rest + 1))
+            for v in range(min(m, rest) + 1):
+                tied = int(v == m)
+                grown[tied : tied + ties, v:] += chances[s][v] * weights_TV[:, : rest + 1 - v]
+            weights_TV = grown
+        wins += chances[size][m] * float((weights_TV[:, rest] / np.arange(1, len(weights_TV) + 1)).sum())
+    return float(wins / chances[total][k])
 
 
 def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float]:
@@ -161,19 +157,22 @@ def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float]:
     return float(array.mean()), standard_error
 
 
-def sampling_share(shares: Sequence[float], num_samples: int) -> float:
-    """Of the squared standard error of a mean over questions, the part that drawing only K samples of each makes up.
+def sampling_share(shares: Sequence[float], num_samples: Sequence[int]) -> float:
+    """Of the squared standard error of a mean over questions, the part that drawing only K_i samples of each makes up.
 
-    Var(s_i) = Var(mu_i) + E[mu_i (1 - mu_i)] / K, and s_i (1 - s_i) / (K - 1) is an unbiased estimate of the last term.
-    More samples of the same questions can take away this part and no more. NaN where nothing varies, or K is 1.
+    Var(s_i) = Var(mu_i) + E[mu_i (1 - mu_i) / K_i], and s_i (1 - s_i) / (K_i - 1) is an unbiased estimate of what is
+    within the last brackets. More samples of the same questions can take away this part and no more. NaN where nothing
+    varies, or a K_i is below 2.
 
-    >>> sampling_share([0.5, 0.5, 0.0, 1.0], 2)  # (1/4 + 1/4) / 4 of the variance 1/6
+    >>> sampling_share([0.5, 0.5, 0.0, 1.0], [2, 2, 2, 2])  # (1/4 + 1/4) / 4 of the variance 1/6
     0.75
     """
-    if num_samples < 2 or len(shares) < 2 or not np.ptp(shares):
+    if len(shares) != len(num_samples):
+        raise ValueError(f"needs as many shares as numbers of samples, got {len(shares)} and {len(num_samples)}")
+    if len(shares) < 2 or min(num_samples) < 2 or np.ptp(shares) < NEARLY:
         return math.nan
     array = np.asarray(shares, dtype=float)
-    within = float((array * (1 - array)).mean()) / (num_samples - 1)
+    within = float((array * (1 - array) / (np.asarray(num_samples) - 1)).mean())
     return min(1.0, within / float(array.var(ddof=1)))
 
 

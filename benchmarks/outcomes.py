@@ -15,6 +15,9 @@ from markscheme.scoring import Score
 SCHEMA = "markscheme evaluation 2"
 PROBLEMS, RECORDS, SCORES, SUMMARY = "problems.jsonl", "records.jsonl", "scores.jsonl", "summary.json"
 
+LOG_ENGINE = "log"
+"""Stands for the engine where completions were read from a log."""
+
 Kind = Literal["greedy", "sampled"]
 KINDS: tuple[Kind, ...] = ("greedy", "sampled")
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.optimize
 import scipy.stats
 from numpy.typing import NDArray
 
@@ -17,11 +18,11 @@ from markscheme.benchmarks.metrics import (
     NUM_RESAMPLES,
     bootstrap_interval,
     mean_and_standard_error,
-    normal_quantile,
 )
 
 NUM_PATTERNS = 20_000  # a p of 0.05 is then off by some 0.0015
 RESAMPLE_BATCH = 500  # keeps resamples of 5,000 questions below 40 MB
+UNLIKELY = 1e-9  # chance of the numbers of changed verdicts that a power leaves out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class PairedDifference:
     high: float
     """Ends of the 95 % bootstrap interval of `mean`: over questions, and over seeds where there are several."""
     standard_error: float
+    """Of `mean`: over questions, and over seeds where there are several."""
     unpaired_standard_error: float
     """What it would be on other questions before than after: as many as its square over that of `standard_error` more
     questions would be needed."""
@@ -66,7 +68,8 @@ def paired_difference(before: Sequence[float], *afters: Sequence[float], seed: i
     if len(afters) == 1 or np.ptp(differences_SN) < NEARLY:
         low, high = bootstrap_interval(differences, bounds=(-1.0, 1.0), seed=seed)
     else:
-        low, high = two_level_interval(differences_SN, seed=seed)
+        standard_error, reach = two_level_error(differences_SN, seed=seed)
+        low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
     gained = sum(difference > NEARLY for difference in differences)
     lost = sum(difference < -NEARLY for difference in differences)
     alone = [mean_and_standard_error(values.tolist())[1] for values in (old, new_SN.mean(axis=0))]
@@ -86,9 +89,10 @@ def paired_difference(before: Sequence[float], *afters: Sequence[float], seed: i
     )
 
 
-def two_level_interval(differences_SN: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean over seeds and questions: t times the standard error of a bootstrap that draws both
-    with replacement, 10,000 times (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2)).
+def two_level_error(differences_SN: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
+    """Standard error of the mean over seeds and questions, and half of its 95 % interval: t times the error that a
+    bootstrap finds that draws both with replacement, 10,000 times (Owen 2007, "The pigeonhole bootstrap", Annals of
+    Applied Statistics 1(2)).
 
     So few seeds are spread too little by drawing from them alone: what sets each apart is scaled by sqrt(S / (S - 1)),
     and t has the degrees of freedom of Satterthwaite (1946) for the two variances.
@@ -108,8 +112,7 @@ def two_level_interval(differences_SN: NDArray[np.float64], *, seed: int = 0) ->
     of_questions = float(differences_SN.mean(axis=0).var(ddof=1)) / n if n > 1 else 0.0
     parts = of_seeds**2 / (num_seeds - 1) + of_questions**2 / max(1, n - 1)
     freedom = (of_seeds + of_questions) ** 2 / parts if parts else float(num_seeds - 1)
-    reach = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return max(-1.0, mean - reach), min(1.0, mean + reach)
+    return error, float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
@@ -158,16 +161,31 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def minimum_detectable_effect(n: int, discordance: float, *, power: float = 0.8) -> float:
-    """The least true gain that a paired two-sided 5 % test on n questions finds with this power.
+def minimum_detectable_effect(n: int, discordance: float, *, power: float = 0.8) -> float | None:
+    """The least true gain d that the exact two-sided McNemar test at 5 % finds on n questions with this power.
 
-    Solves d = (z_{1-a/2} + z_power) sqrt((psi - d^2) / n) for d; psi is the share of questions whose verdict
-    changes (Miller 2024, arXiv:2411.00640, section 5, for paired 0/1 differences).
+    Of the n verdicts M ~ Binomial(n, psi) change, and of those Binomial(M, (1 + d / psi) / 2) for the better; found is
+    a gain with p < 0.05. None where not even d = psi, every change a gain, is found so often. (A normal approximation,
+    too small for few questions: Connor 1987, Biometrics 43(1); Miller 2024, arXiv:2411.00640, section 5.)
 
     >>> round(minimum_detectable_effect(n=500, discordance=0.1), 3)
-    0.039
+    0.041
     """
     if n < 1 or not 0 <= discordance <= 1:
         raise ValueError(f"needs n >= 1 and a discordance from 0 to 1, got {n} and {discordance}")
-    z = normal_quantile((1 + CONFIDENCE) / 2) + normal_quantile(power)
-    return z * math.sqrt(discordance / (n + z**2))
+    if not 0.5 <= power < 1:
+        raise ValueError(f"power must be at least 0.5 and below 1, got {power}")
+    if discordance == 0:
+        return None
+    changed = scipy.stats.binom(n, discordance)
+    sizes = np.arange(changed.ppf(UNLIKELY / 2), changed.isf(UNLIKELY / 2) + 1)
+    weights = changed.pmf(sizes)
+    most_by_chance = scipy.stats.binom.isf((1 - CONFIDENCE) / 2, sizes, 0.5)  # no more than these gained: p >= 0.05
+
+    def missing_power(gain: float) -> float:
+        found = scipy.stats.binom.sf(most_by_chance, sizes, (1 + gain / discordance) / 2)
+        return power - float(weights @ found)
+
+    if missing_power(discordance) > 0:
+        return None
+    return float(scipy.optimize.brentq(missing_power, 0.0, discordance, xtol=1e-6))

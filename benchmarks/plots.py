@@ -1,6 +1,7 @@
 """The figures of a report. Each function makes one figure; none touches matplotlib's global state."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from textwrap import fill
 from typing import Any
 
@@ -8,10 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from markscheme.benchmarks.compare import GroupChange
-from markscheme.benchmarks.findings import values_by_metric
+from markscheme.benchmarks.compare import GroupChange, Values
+from markscheme.benchmarks.findings import group_names
 from markscheme.benchmarks.metrics import bootstrap_interval
 from markscheme.benchmarks.outcomes import Evaluation
 
@@ -23,24 +25,31 @@ INK, RULE = "#26282c", "#d9d9d4"
 WIDTH_INCHES = 5.6  # a phone shows the figure at two thirds of this width: the letters stay legible
 SMOOTHED_STEPS = 10
 NUM_LENGTH_BINS = 24
+MAX_NAME = 36  # characters of a level or subject: three lines below the map
 
 
-def pass_at_k_figure(before: Evaluation, after: Evaluation) -> Figure:
-    """pass@k and maj@k against k, with 95 % intervals over problems."""
+def pass_at_k_figure(values: Sequence[Values]) -> Figure:
+    """pass@k and maj@k against k, with 95 % intervals over problems; thin lines are single training seeds.
+
+    Args:
+        values: Before, then after, one for each training seed.
+    """
     figure = Figure(figsize=(WIDTH_INCHES, 3.4), layout="constrained")
     axes = new_axes(figure)
-    for evaluation, colour, label in ((before, BEFORE_COLOUR, "before"), (after, AFTER_COLOUR, "after")):
-        values = values_by_metric(evaluation.outcomes, evaluation.num_samples)
+    for side, colour, label in ((values[:1], BEFORE_COLOUR, "before"), (values[1:], AFTER_COLOUR, "after")):
         for kind, style in (("pass", "-"), ("maj", "--")):
-            names = [name for name in values if name.startswith(f"{kind}@")]
-            curve = {int(name.partition("@")[2]): list(values[name].values()) for name in names}
-            if not curve:
+            curves = [_curve(of_one, kind) for of_one in side]
+            shared = [k for k in curves[0] if all(k in curve for curve in curves)]
+            if not shared:
                 continue
-            means = [sum(of_one) / len(of_one) for of_one in curve.values()]
-            axes.plot(list(curve), means, style, color=colour, marker="o", markersize=4, label=f"{kind}@k {label}")
-            if kind == "pass":
-                lows, highs = zip(*map(bootstrap_interval, curve.values()), strict=True)
-                axes.fill_between(list(curve), lows, highs, color=colour, alpha=0.16, linewidth=0)
+            means = [fmean(fmean(curve[k]) for curve in curves) for k in shared]
+            axes.plot(shared, means, style, color=colour, marker="o", markersize=4, label=f"{kind}@k {label}")
+            if len(curves) > 1:
+                for curve in curves:
+                    axes.plot(shared, [fmean(curve[k]) for k in shared], style, color=colour, linewidth=0.7, alpha=0.6)
+            elif kind == "pass":
+                lows, highs = zip(*(bootstrap_interval(curves[0][k]) for k in shared), strict=True)
+                axes.fill_between(shared, lows, highs, color=colour, alpha=0.16, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
     axes.set_xlabel("k, samples per problem")
@@ -48,6 +57,12 @@ def pass_at_k_figure(before: Evaluation, after: Evaluation) -> Figure:
     _room_above(axes)
     new_legend(figure, columns=2)
     return figure
+
+
+def _curve(values: Values, kind: str) -> dict[int, list[float]]:
+    """k -> the values of pass@k or maj@k, one a problem."""
+    names = [name for name in values if name.startswith(f"{kind}@")]
+    return {int(name.partition("@")[2]): list(values[name].values()) for name in names}
 
 
 def training_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
@@ -77,15 +92,16 @@ def training_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
-    """How long the completions are, in tokens."""
+def lengths_figure(before: Evaluation, afters: Sequence[Evaluation]) -> Figure:
+    """How long the completions are, in tokens; those of all training seeds together."""
     lengths = [
         [
             c.completion_tokens or 0
+            for evaluation in side
             for outcome in evaluation.outcomes
             for c in (*outcome.of_kind("greedy"), *outcome.sampled)
         ]
-        for evaluation in (before, after)
+        for side in ([before], afters)
     ]
     longest = max(1, *(max(of_one) for of_one in lengths))
     bins = np.linspace(0, longest, min(NUM_LENGTH_BINS, longest) + 1).tolist()
@@ -105,7 +121,7 @@ def lengths_figure(before: Evaluation, after: Evaluation) -> Figure:
 def group_map_figure(groups: Sequence[GroupChange]) -> Figure:
     """The change in points of each level (rows) and subject (columns): a star where it is more than chance."""
     cells = {(one.level, one.subject): one for one in groups if one.level is not None and one.subject is not None}
-    levels, subjects = (sorted({place[side] for place in cells}) for side in (0, 1))
+    levels, subjects = (group_names([place[side] for place in cells]) for side in (0, 1))
     shown = np.full((len(levels), len(subjects)), np.nan)
     for (level, subject), one in cells.items():
         shown[levels.index(level), subjects.index(subject)] = 100 * one.difference.mean
@@ -120,12 +136,20 @@ def group_map_figure(groups: Sequence[GroupChange]) -> Figure:
         dark = abs(shown[row, column]) > 0.6 * most
         text = f"{shown[row, column]:+.0f}{star}\nn {one.difference.n}"
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
-    axes.set_xticks(range(len(subjects)), [fill(subject, 12) for subject in subjects], fontsize=7, parse_math=False)
-    axes.set_yticks(range(len(levels)), levels, fontsize=8, parse_math=False)
+    places = [fill(_drawn(subject, place), 12) for place, subject in enumerate(subjects, 1)]
+    axes.set_xticks(range(len(subjects)), places, fontsize=7, parse_math=False)
+    rows = [_drawn(level, place) for place, level in enumerate(levels, 1)]
+    axes.set_yticks(range(len(levels)), rows, fontsize=8, parse_math=False)
     axes.tick_params(length=0, colors=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
+
+
+def _drawn(name: str, place: int) -> str:
+    """The name, or the row of its table where it is long or the font lacks a character of it."""
+    signs = get_font(findfont(FontProperties())).get_charmap()
+    return name if len(name) <= MAX_NAME and all(ord(character) in signs for character in name) else f"row {place}"
 
 
 def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> Figure:

@@ -99,7 +99,7 @@ class Regraded:
         if verdicts[place]:
             return True
         vote = self.votes[place]
-        return f"not {self.samples[place].gold}" if vote is True else vote
+        return f" not {self.samples[place].gold}" if vote is True else vote  # no spelling begins with a blank
 
     @property
     def own_verdicts(self) -> list[Verdict]:

@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
 
 from markscheme.benchmarks.compare import Comparison, GroupChange
-from markscheme.benchmarks.examples import example_groups, readable
-from markscheme.benchmarks.findings import counts_of
-from markscheme.benchmarks.outcomes import Kind
+from markscheme.benchmarks.examples import example_groups, readable, sides, unscored_cases
+from markscheme.benchmarks.findings import LEVELS, SUBJECTS, counts_of
+from markscheme.benchmarks.outcomes import LOG_ENGINE, Kind
 from markscheme.benchmarks.plots import group_map_figure, lengths_figure, pass_at_k_figure, training_figure
 from markscheme.benchmarks.wording import (
+    column_of,
     headline,
     measured,
     metric_name,
@@ -32,6 +34,7 @@ from markscheme.files import write_text
 
 REPORT, COMPARISON = "report.html", "comparison.json"
 PNG_DPI = 200
+SHOWN_UNSCORED = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ def write_report(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(metric_name=metric_name, number=number, points=points, p_text=p_text)
+    environment.filters.update(metric_name=metric_name, number=number, points=points, p_text=p_text, readable=readable)
     template = files("markscheme.benchmarks").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         title=readable(title),
@@ -79,8 +82,13 @@ def write_report(
         groups_of=_group_tables(comparison),
         worst=worst_group(comparison),
         costs=_costs(comparison),
+        cost_note=_cost_note(comparison),
         endings=_endings(comparison),
         groups=example_groups(comparison),
+        unscored=unscored_cases(comparison),
+        shown_unscored=SHOWN_UNSCORED,
+        tested=len(comparison.afters) == 1,
+        after="after" if len(comparison.afters) == 1 else f"after, {len(comparison.afters)} seeds",
         pictures=pictures,
         origins=_origins(comparison, provenance or {}),
     )
@@ -90,34 +98,50 @@ def write_report(
 
 
 def _group_tables(comparison: Comparison) -> list[tuple[str, list[GroupChange]]]:
-    """By level and by subject; both together are the map."""
-    levels = [one for one in comparison.groups if one.subject is None]
-    subjects = [one for one in comparison.groups if one.level is None]
-    return [(name, rows) for name, rows in (("level", levels), ("subject", subjects)) if rows]
+    """By level and by subject, with the name of that column; both together are the map."""
+    tables = (
+        (LEVELS, [one for one in comparison.groups if one.subject is None]),
+        (SUBJECTS, [one for one in comparison.groups if one.level is None]),
+    )
+    return [(column_of(comparison, names), rows) for names, rows in tables if rows]
 
 
 def _costs(comparison: Comparison) -> list[tuple[str, str, str]]:
-    """What the evaluations took: (what, before, after); nothing where it was not measured."""
-    before, after = (one.summary.get("cost", {}) for one in (comparison.before, comparison.after))
-    if not (before.get("completions") and after.get("completions")):
+    """What the evaluations took: (what, before, after as a mean over training seeds); nothing where it was not
+    measured.
+    """
+    costs = [evaluation.summary.get("cost", {}) for _, evaluation in sides(comparison)]
+    if not all(cost.get("measured_completions") for cost in costs):
         return []
-    rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
-        ("completion tokens", lambda cost: f"{cost['completion_tokens']:,}"),
-        ("prompt tokens", lambda cost: f"{cost['prompt_tokens']:,}"),
-        ("seconds", lambda cost: f"{cost['seconds']:,.0f}"),
-        ("completion tokens a second", lambda cost: f"{cost['completion_tokens'] / max(cost['seconds'], 1e-3):,.0f}"),
-        ("processor seconds", lambda cost: f"{cost['cpu_seconds']:,.0f}"),
-        ("peak memory, MB", lambda cost: f"{cost['peak_mb']:,.0f}"),
+    rows: list[tuple[str, Callable[[Mapping[str, Any]], float]]] = [
+        ("completion tokens", lambda cost: cost["completion_tokens"]),
+        ("prompt tokens", lambda cost: cost["prompt_tokens"]),
+        ("seconds", lambda cost: cost["seconds"]),
+        ("completion tokens a second", lambda cost: cost["measured_completion_tokens"] / max(cost["seconds"], 1e-3)),
+        ("processor seconds", lambda cost: cost["cpu_seconds"]),
+        ("peak memory, MB", lambda cost: cost["peak_mb"]),
     ]
-    return [(name, text(before), text(after)) for name, text in rows]
+    return [(name, f"{of(costs[0]):,.0f}", f"{fmean(map(of, costs[1:])):,.0f}") for name, of in rows]
+
+
+def _cost_note(comparison: Comparison) -> str:
+    """Where the seconds are not those of the completions that were compared."""
+    notes = []
+    for name, evaluation in sides(comparison):
+        cost = evaluation.summary.get("cost", {})
+        timed = cost.get("measured_completions")  # which an evaluation of an earlier version does not have
+        if timed is not None and timed != cost["completions"]:
+            notes.append(f"{name}, {timed:,} completions in place of {cost['completions']:,}")
+    return f"Seconds and memory are of the sessions that wrote a line of costs: {'; '.join(notes)}." if notes else ""
 
 
 def _endings(comparison: Comparison) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """How the completions ended: (kind, rows of what, before, after)."""
+    """How the completions ended: (kind, rows of what, before, after all training seeds)."""
     kinds: tuple[tuple[Kind, str], ...] = (("greedy", "Greedy"), ("sampled", "Sampled"))
+    every_after = [outcome for one in comparison.afters for outcome in one.outcomes]
     tables = []
     for kind, name in kinds:
-        before, after = (counts_of(side.outcomes, kind) for side in (comparison.before, comparison.after))
+        before, after = (counts_of(outcomes, kind) for outcomes in (comparison.before.outcomes, every_after))
         if before["completions"] and after["completions"]:
             rows = _ENDINGS if kind == "sampled" else _ENDINGS[:-1]  # one completion has one answer
             tables.append((name, [(what, text(before), text(after)) for what, text in rows]))
@@ -160,7 +184,7 @@ def _figures(
         yield (
             "pass_at_k",
             f"Curves of pass@k against k. {values}.",
-            pass_at_k_figure(comparison.before, comparison.after),
+            pass_at_k_figure(comparison.values),
         )
     if any(line.get(name) is not None for line in training_metrics for name in ("reward", "dev_accuracy")):
         yield "training", "Reward and dev accuracy against the training step.", training_figure(training_metrics)
@@ -172,12 +196,12 @@ def _figures(
         )
     if any(
         one.completion_tokens is None
-        for side in (comparison.before, comparison.after)
+        for side in (comparison.before, *comparison.afters)
         for outcome in side.outcomes
         for one in (*outcome.of_kind("greedy"), *outcome.sampled)
     ):
         return
-    yield "lengths", "Histogram of completion tokens.", lengths_figure(comparison.before, comparison.after)
+    yield "lengths", "Histogram of completion tokens.", lengths_figure(comparison.before, comparison.afters)
 
 
 def _picture(figure: Figure, alt: str, png: Path) -> Picture:
@@ -191,11 +215,13 @@ def _picture(figure: Figure, alt: str, png: Path) -> Picture:
 def _origins(comparison: Comparison, provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Where the numbers come from: what was given, then what the evaluations recorded."""
     rows: list[tuple[str, Any]] = list(provenance.items())
-    for name, evaluation in (("before", comparison.before), ("after", comparison.after)):
+    for name, evaluation in sides(comparison):
         summary = evaluation.summary
         rows.append((f"weights {name}", summary["fingerprint"]))
         seed = f", seed {summary['seed']}" if summary.get("seed") is not None else ""
-        rows.append((f"evaluated {name}", f"{summary['date']}{seed}, by the engine {summary.get('engine', 'unknown')}"))
+        engine = summary.get("engine", "unknown")
+        by = "read from a log" if engine == LOG_ENGINE else f"by the engine {engine}"
+        rows.append((f"evaluated {name}", f"{summary['date']}{seed}, {by}"))
         rows.append((f"versions {name}", ", ".join(f"{key} {value}" for key, value in summary["versions"].items())))
     sources = sorted({outcome.problem.source for outcome in comparison.before.outcomes})
     rows.append(("problems", ", ".join(sources)))

@@ -1,10 +1,11 @@
 """What each of several answers to a problem votes for: equal answers vote for the same, however they are written."""
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, combinations
+from itertools import chain, combinations, product
+from typing import Literal
 
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
@@ -12,8 +13,8 @@ MAX_SPELLINGS = 40  # of wrong answers to a problem; more are told apart by thei
 MAX_DIGITS = 50
 _PLAIN_NUMBER = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}(?:\.[0-9]{{1,{MAX_DIGITS}}})?")
 
-Vote = Hashable | None
-"""None for no answer; True for a right one; else a text, the same for all answers that are equal."""
+Vote = Literal[True] | str | None
+"""True for a right answer; None for no answer; else a text, the same for all answers that are equal. JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,17 @@ def votes_of(scorer: Scorer, prompts: Sequence[str], scores: Sequence[Sequence[S
         scores: of the samples of each problem.
 
     Returns:
-        For each problem, what each of its samples votes for. It does not depend on the order of the samples.
+        For each problem, what each of its samples votes for. Which of them agree does not depend on their order. What
+        the scorer could not decide is asked about no more: it votes by its text.
     """
     spellings = [
-        sorted({_spelling(score.answer) for score in of_one if not score.correct and score.answer is not None})
+        sorted(
+            {
+                _spelling(score.answer)
+                for score in of_one
+                if score.outcome is Outcome.INCORRECT and score.answer is not None
+            }
+        )
         for of_one in scores
     ]
     questions = [
@@ -56,10 +64,11 @@ def votes_of(scorer: Scorer, prompts: Sequence[str], scores: Sequence[Sequence[S
             for one in questions
         ]
     )
-    classes = [_Classes(texts) for texts in spellings]
+    equal: list[set[tuple[str, ...]]] = [set() for _ in spellings]
     for question, verdict in zip(questions, verdicts, strict=True):
         if verdict.correct:
-            classes[question.group].join(question.answer, question.gold)
+            equal[question.group].add(tuple(sorted((question.answer, question.gold))))
+    classes = map(_classes, spellings, equal)
     return [
         [_vote(score, k, of_problem) for k, score in enumerate(of_one)]
         for of_one, of_problem in zip(scores, classes, strict=True)
@@ -88,14 +97,15 @@ def votes_in_order(
     return [votes[place] for place in range(len(scores))]
 
 
-def _vote(score: Score, k: int, classes: "_Classes") -> Vote:
+def _vote(score: Score, k: int, classes: Mapping[str, str]) -> Vote:
     if score.outcome is Outcome.NO_ANSWER:
         return None
     if score.correct:
         return True
     if score.answer is None:
-        return f"unnamed {k}"  # wrong, and nobody knows what: it agrees with no other
-    return classes.first(_spelling(score.answer))
+        return f" unnamed {k}"  # nobody knows what: it agrees with no other, and no spelling begins with a blank
+    spelling = _spelling(score.answer)
+    return classes.get(spelling, spelling)
 
 
 def _spelling(answer: str) -> str:
@@ -110,21 +120,19 @@ def _is_gold(scorer: Scorer, prompt: str, text: str) -> bool:
     return True
 
 
-class _Classes:
-    """Union-find over the spellings of a problem; a class goes by the first of its members in the order of texts."""
+def _classes(texts: Sequence[str], equal: Set[tuple[str, ...]]) -> dict[str, str]:
+    """Each text's class, by the first of its members; plain numbers are of one class where their values are equal.
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._above = {text: text for text in texts}
-        by_value: dict[Fraction, str] = {}
-        for text in texts:
-            if _PLAIN_NUMBER.fullmatch(text):
-                self.join(text, by_value.setdefault(Fraction(text), text))
-
-    def first(self, text: str) -> str:
-        while self._above[text] != text:
-            text = self._above[text]
-        return text
-
-    def join(self, one: str, other: str) -> None:
-        low, high = sorted((self.first(one), self.first(other)))
-        self._above[high] = low
+    Complete linkage: two classes are joined, in the order of texts, only if each text of the one equals each of the
+    other. For equality is not passed on: 50% may be meant as 50 and as 0.5.
+    """
+    by_value: dict[Fraction | str, list[str]] = {}
+    for text in texts:
+        by_value.setdefault(Fraction(text) if _PLAIN_NUMBER.fullmatch(text) else text, []).append(text)
+    members = {text: of_one for of_one in by_value.values() for text in of_one}
+    for one, other in sorted(equal):
+        ours, theirs = members[one], members[other]
+        if ours is not theirs and all(tuple(sorted(pair)) in equal for pair in product(ours, theirs)):
+            ours += theirs
+            members |= dict.fromkeys(theirs, ours)
+    return {text: min(of_one) for text, of_one in members.items()}

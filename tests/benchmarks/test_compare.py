@@ -1,7 +1,7 @@
 """Paired comparison, on evaluations written out by hand."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from markscheme.benchmarks.compare import compare
 from markscheme.benchmarks.outcomes import Evaluation, GradedCompletion, Kind, ProblemOutcome
-from markscheme.benchmarks.wording import sensitivity, worst_group
+from markscheme.benchmarks.wording import measured, sensitivity, worst_group
 from markscheme.files import InputError
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
@@ -112,7 +112,7 @@ def test_problems_unscored_on_either_side_are_not_paired() -> None:
     [
         (evaluation({"a": "+++++"}, temperature=0.7), r"temperature 1\.0 before, 0\.7 after"),
         (evaluation({"a": "+++++"}, scorer="math 2"), "'math 1' before, 'math 2' after"),
-        (evaluation({"a": "+++++"}, top_p=0.9), r"top_p None before, 0\.9 after"),
+        (evaluation({"a": "+++++"}, top_p=0.9), "not recorded before: top_p"),
         (evaluation({"z": "+++++"}), "share no problem"),
         (evaluation({"a": "?????"}), "no problem was scored in both"),
     ],
@@ -244,3 +244,62 @@ def test_levels_are_in_the_order_of_numbers() -> None:
         return Evaluation(outcomes=outcomes, summary=one.summary)
 
     assert [one.level for one in compare(leveled(0), leveled(1)).groups] == ["1", "9", "10"]
+
+
+def test_problems_are_left_out_on_request() -> None:
+    comparison = compare(BEFORE, AFTER, leave_out=["b", "d", "elsewhere"])
+    assert [outcome.problem.id for outcome in comparison.before.outcomes] == ["a", "c"]
+    assert (comparison.set_aside, comparison.left_out, comparison.lost) == (2, 0, ())
+    assert "Left out on request: 2 problems." in measured(comparison)
+    with pytest.raises(InputError, match="none of the 1 problems to leave out is in the evaluations"):
+        compare(BEFORE, AFTER, leave_out=["z"])
+    with pytest.raises(InputError, match="nothing remains to compare"):
+        compare(BEFORE, AFTER, leave_out=["a", "b", "c", "d"])
+
+
+def test_what_a_log_does_not_record_is_one_line() -> None:
+    log, own = (
+        evaluation({"a": "-----"}, name="log"),
+        evaluation({"a": "+++++"}, name="plain", hash="1f", note="", form={}),
+    )
+    assert compare(log, own, different_settings=True).differences == (
+        "name 'log' before, 'plain' after",
+        "not recorded before: hash, form",
+    )
+    assert compare(own, log, different_settings=True).differences == (
+        "name 'plain' before, 'log' after",
+        "not recorded after: hash, form",
+    )
+
+
+def test_groups_are_corrected_among_their_own_kind() -> None:
+    # 12 problems of each of 3 levels; by flipping signs p is 2/2^12 on the first, 2/2^6 on the second, 1 on the third.
+    def leveled(marks: Sequence[Callable[[int], str]], number: int) -> Evaluation:
+        one = seed_of({f"{level}/{k}": marks[level](k) for level in range(3) for k in range(12)}, number)
+        outcomes = tuple(
+            replace(outcome, problem=replace(outcome.problem, meta={"level": int(outcome.problem.id[0])}))
+            for outcome in one.outcomes
+        )
+        return Evaluation(outcomes=outcomes, summary=one.summary)
+
+    wrong, right = "-----", "+++++"
+    before = leveled([lambda _: wrong, lambda _: wrong, lambda _: wrong], 0)
+    after = leveled([lambda _: right, lambda k: right if k < 6 else wrong, lambda _: wrong], 1)
+    first, second, third = compare(before, after).groups
+    assert first.difference.permutation_p == pytest.approx(2 / 2**12)
+    assert first.adjusted_p == pytest.approx(3 * 2 / 2**12)  # Holm: the least of three, times three
+    assert second.adjusted_p == pytest.approx(2 * 2 / 2**6)
+    assert third.adjusted_p == 1
+
+
+def test_what_pairing_is_worth_by_hand() -> None:
+    # 40 problems: 20 right on both sides, 10 wrong on both, 10 gained. Var of before 0.25 * 40/39, of after
+    # 0.1875 * 40/39, of the difference 0.1875 * 40/39: (0.25 + 0.1875) / 0.1875 = 2.333 times as many problems.
+    marks = {"both": ("+", "+", 20), "neither": ("-", "-", 10), "gained": ("-", "+", 10)}
+    sides = [
+        seed_of({f"{name}{k}": mark[side] for name, mark in marks.items() for k in range(mark[2])}, side, num_samples=0)
+        for side in (0, 1)
+    ]
+    text = sensitivity(compare(*sides))
+    assert "10 problems got better and 0 got worse (exact McNemar test: p = 0.002)" in text
+    assert "Without pairing that would take 2.3 times as many problems." in text

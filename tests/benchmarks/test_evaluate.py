@@ -1,6 +1,7 @@
 """Evaluation with a generator, a tokenizer and a scorer that can be followed by hand."""
 
 import json
+import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -110,6 +111,16 @@ def run(out: Path, generator: Any = None, scorer: Any = None, **changes: Any) ->
     )
 
 
+def unfinished(out: Path) -> None:
+    """All completions are there, and no summary."""
+    run(out)
+    (out / "summary.json").unlink()
+
+
+def prompt_length(problem: Problem) -> int:
+    return len(PROTOCOL.prompt_ids(problem.question, LetterTokenizer()))
+
+
 def files(folder: Path) -> dict[str, str]:
     """Every file's text, but for what the clock says."""
     texts = {path.name: path.read_text() for path in folder.iterdir() if path.name != "costs.jsonl"}
@@ -180,34 +191,156 @@ def test_more_samples_keep_those_that_are_there(tmp_path: Path) -> None:
 
 
 def test_other_weights_in_the_same_folder_are_not_served_stale(tmp_path: Path) -> None:
-    run(tmp_path)
+    unfinished(tmp_path)
     changed = SumGenerator(offset=1)
     evaluation = run(tmp_path, changed, fingerprint="weights B")
     assert changed.generated == 20
     assert evaluation.summary["metrics"]["greedy"]["value"] == 0
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, SumGenerator(stop_after=3), fingerprint="weights C")
-    with pytest.raises(InputError, match="unfinished"):
-        load_evaluation(tmp_path)
+
+
+SUM = PromptFormat(instruction="Add.")
+
+# (what is changed, the completions that it leaves of the 4 greedy and 16 drawn ones, what the refusal names)
+CHANGES: list[tuple[dict[str, Any], int, str]] = [
+    ({"config": replace(CONFIG, temperature=0.7)}, 4, "temperature 1.0 there, 0.7 here"),
+    ({"config": replace(CONFIG, top_p=0.9)}, 4, "top_p 1.0 there, 0.9 here"),
+    ({"config": replace(CONFIG, seed=1)}, 4, "seed 0 there, 1 here"),
+    ({"config": replace(CONFIG, num_samples=3)}, 16, "num_samples 4 there, 3 here"),
+    ({"config": replace(CONFIG, greedy=False)}, 16, "greedy True there, False here"),
+    (
+        {"config": replace(CONFIG, num_samples=5, seed=1), "engine": "vllm"},
+        0,
+        "engine 'torch' there, 'vllm' here; seed 0 there, 1 here",
+    ),
+    ({"protocol": replace(PROTOCOL, max_completion_tokens=21)}, 0, "max_completion_tokens 20 there, 21 here"),
+    ({"protocol": replace(PROTOCOL, stop=("\n",))}, 0, "stop [] there, ['\\n'] here"),
+    ({"protocol": replace(PROTOCOL, name="add", form=SUM)}, 0, "protocol 'sums' there, 'add' here"),
+    (
+        {"protocol": replace(PROTOCOL, form=SUM)},
+        0,
+        f"protocol hash {PROTOCOL.hash!r} there, {replace(PROTOCOL, form=SUM).hash!r} here",
+    ),
+    ({"engine": "vllm"}, 0, "engine 'torch' there, 'vllm' here"),
+    ({"fingerprint": "weights B"}, 0, "model fingerprint 'weights A' there, 'weights B' here"),
+    ({"problems": PROBLEMS[1:]}, 15, "this one leaves out 1 of its 4 problems"),
+    (
+        {"problems": [replace(PROBLEMS[0], question="1 + 3"), *PROBLEMS[1:]]},
+        15,
+        "this one leaves out 5 of its 20 completions",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "kept", "named"), CHANGES, ids=[named[:20] for _, _, named in CHANGES])
+def test_a_finished_evaluation_is_not_replaced(tmp_path: Path, change: dict[str, Any], kept: int, named: str) -> None:
+    run(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    generator = SumGenerator()
+    with pytest.raises(InputError) as refused:
+        run(tmp_path, generator, **change)
+    assert str(refused.value) == (
+        f"{tmp_path} holds a finished evaluation, and this is another ({named}): choose another --out"
+    )
+    assert generator.generated == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_refusal_names_no_setting_of_samples_where_none_are_replaced(tmp_path: Path) -> None:
+    run(tmp_path, config=replace(CONFIG, num_samples=0))
+    with pytest.raises(InputError, match=r"this is another \(engine 'torch' there, 'vllm' here\)"):
+        run(tmp_path, engine="vllm", config=replace(CONFIG, temperature=0.7, top_p=0.9, seed=1))
+
+
+@pytest.mark.parametrize(("change", "kept", "named"), CHANGES, ids=[named[:20] for _, _, named in CHANGES])
+def test_of_an_unfinished_one_is_kept_what_is_the_same(
+    tmp_path: Path, change: dict[str, Any], kept: int, named: str
+) -> None:
+    unfinished(tmp_path)
+    again = SumGenerator()
+    evaluation = run(tmp_path, again, **change)
+    completions = sum(len(outcome.of_kind(kind)) for outcome in evaluation.outcomes for kind in ("greedy", "sampled"))
+    assert again.generated == completions - kept
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("first", "change", "generated"),
     [
-        {"config": replace(CONFIG, temperature=0.7)},
-        {"config": replace(CONFIG, top_p=0.9)},
-        {"config": replace(CONFIG, seed=1)},
-        {"protocol": replace(PROTOCOL, max_completion_tokens=21)},
-        {"protocol": replace(PROTOCOL, stop=("\n",))},
-        {"protocol": replace(PROTOCOL, form=PromptFormat(instruction="Add."))},
-        {"engine": "vllm"},
+        (CONFIG, {"config": replace(CONFIG, num_samples=6)}, 4 * 2),
+        (CONFIG, {"problems": [*sums((8, 8)), *reversed(PROBLEMS)]}, 5),
+        (CONFIG, {"scorer": EqualsScorer(too_hard=["50"])}, 0),
+        (replace(CONFIG, greedy=False), {}, 4),
+        (replace(CONFIG, num_samples=0), {"config": EvaluationConfig(num_samples=2, temperature=0.5, seed=1)}, 4 * 2),
     ],
+    ids=["more samples", "more problems", "another scorer", "greedy added", "samples added"],
 )
-def test_other_settings_draw_other_samples(tmp_path: Path, change: dict[str, Any]) -> None:
-    run(tmp_path)
-    again = SumGenerator()
-    run(tmp_path, again, **change)
-    assert again.generated >= 16
+def test_a_finished_evaluation_may_grow(
+    tmp_path: Path, first: EvaluationConfig, change: dict[str, Any], generated: int
+) -> None:
+    run(tmp_path, config=first)
+    more = SumGenerator()
+    run(tmp_path, more, **change)
+    assert more.generated == generated
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [('{"n": 500}', "no summary of an evaluation.*choose another --out"), ("{", "not JSON")]
+)
+def test_a_summary_of_something_else_is_not_replaced(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    assert (tmp_path / "summary.json").read_text() == text
+
+
+def test_every_record_is_in_the_file_before_the_next_is_generated(tmp_path: Path) -> None:
+    class Reader(SumGenerator):
+        def _complete(self, request: Request, seed: int, sampling: Sampling) -> Completion:
+            assert (tmp_path / "records.jsonl").read_bytes().count(b"\n") == self.generated - 1
+            return super()._complete(request, seed, sampling)
+
+    reader = Reader()
+    run(tmp_path, reader)
+    assert reader.generated == 20
+
+
+def test_a_session_that_is_cut_off_leaves_records_and_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(SumGenerator):
+        def _complete(self, request: Request, seed: int, sampling: Sampling) -> Completion:
+            if self.generated == 8:
+                raise ConnectionError("the server is gone")
+            return super()._complete(request, seed, sampling)
+
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Broken())
+    assert synced[-1] == (tmp_path / "records.jsonl").stat().st_size  # they are on the disk
+    records, (cost,) = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("records.jsonl", "costs.jsonl")
+    )
+    assert len(records) == cost["completions"] == 7
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert cost[name] == sum(record[name] for record in records)
+
+
+def test_the_cost_is_of_the_evaluation_and_what_was_measured_of_its_sessions(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, SumGenerator(stop_after=7))
+    (tmp_path / "costs.jsonl").unlink()  # as if that session had been killed
+    killed = run(tmp_path).summary["cost"]
+    # Prompts "Question: 1 + 1\nAnswer:" and the like, with a start token; answers "= 2" to "= 901".
+    records = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    assert (killed["completions"], killed["measured_completions"]) == (20, 13)
+    assert killed["prompt_tokens"] == 5 * sum(map(prompt_length, PROBLEMS))
+    assert killed["completion_tokens"] == sum(len(record["completion"]) for record in records)
+    assert killed["measured_completion_tokens"] == sum(len(record["completion"]) for record in records[7:])
+
+    unfinished(tmp_path)
+    other = run(tmp_path, config=EvaluationConfig(num_samples=1, seed=1)).summary["cost"]
+    assert (other["completions"], other["measured_completions"]) == (4 + 4, 13 + 4)  # greedy was there
+    assert other["prompt_tokens"] == 2 * sum(map(prompt_length, PROBLEMS))
 
 
 def test_longest_prompts_go_first(tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ def test_killed_twice_it_has_the_records_of_an_undisturbed_run(tmp_path: Path) -
     assert len(whole) == 900
     assert sorted(cut) == sorted(whole)
     assert (tmp_path / "cut/scores.jsonl").read_bytes() == (tmp_path / "whole/scores.jsonl").read_bytes()
+    costs = {name: load_evaluation(tmp_path / name).summary["cost"] for name in ("whole", "cut")}
+    for name in ("completions", "prompt_tokens", "completion_tokens"):
+        assert costs["cut"][name] == costs["whole"][name] == costs["whole"].get(f"measured_{name}", costs["cut"][name])
+    assert costs["cut"]["measured_completions"] == 900 - sampled  # the killed sessions could not say what they took
 
 
 def test_weights_that_are_overwritten_in_place_get_records_of_their_own(tmp_path: Path) -> None:
@@ -67,7 +71,8 @@ def test_weights_that_are_overwritten_in_place_get_records_of_their_own(tmp_path
     save_policy(policy, tokenizer, tmp_path / "policy")
 
     refused = evaluation(tmp_path / "out", *few)
-    assert f"{tmp_path / 'out'} holds the evaluation of another model" in refused.communicate(timeout=WAIT_S)[0]
+    message = f"{tmp_path / 'out'} holds a finished evaluation, and this is another (model fingerprint {old!r} there, "
+    assert message in refused.communicate(timeout=WAIT_S)[0]
     assert refused.returncode == 2
     (tmp_path / "out/summary.json").unlink()  # an evaluation that was not finished goes on, with records of its own
     finished(tmp_path / "out", *few)

@@ -2,7 +2,7 @@
 
 import doctest
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from markscheme.benchmarks.paired import (
     minimum_detectable_effect,
     paired_difference,
     sign_flip_p,
-    two_level_interval,
+    two_level_error,
 )
 
 
@@ -85,12 +85,72 @@ def test_swapping_before_and_after_swaps_gained_and_lost(pairs: list[tuple[int, 
     assert there.mcnemar_p == pytest.approx(back.mcnemar_p)
 
 
-def test_minimum_detectable_effect_solves_its_equation() -> None:
-    n, psi = 200, 0.2
+def _power(n: int, psi: float, d: float) -> float:
+    """That a gain d is found, summed over all ways in which n verdicts can stay, be gained or be lost."""
+    up, down = (psi + d) / 2, (psi - d) / 2
+    ways = ((gained, lost) for gained in range(n + 1) for lost in range(n + 1 - gained))
+    return math.fsum(
+        math.comb(n, gained) * math.comb(n - gained, lost) * up**gained * down**lost * (1 - psi) ** (n - gained - lost)
+        for gained, lost in ways
+        if gained > lost and mcnemar_exact(gained, lost) < 0.05
+    )
+
+
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("psi", [0.7, 0.9, 1.0])
+def test_minimum_detectable_effect_of_few_questions_by_enumeration(psi: float, power: float) -> None:
+    d = minimum_detectable_effect(12, psi, power=power)
+    if d is None:
+        assert _power(12, psi, psi) < power
+    else:
+        assert d <= psi
+        assert _power(12, psi, d - 1e-4) < power <= _power(12, psi, min(psi, d + 1e-4))
+
+
+def test_minimum_detectable_effect_is_found_four_times_in_five() -> None:
+    n, psi, num_trials = 200, 0.1, 20_000
     d = minimum_detectable_effect(n, psi)
-    assert d == pytest.approx((1.959964 + 0.841621) * math.sqrt((psi - d**2) / n))
-    # spec/evaluation.md prints 8.9 points: it leaves out the d^2, which makes it a little larger.
-    assert d == pytest.approx(0.089, abs=0.0025)
+    assert d is not None
+    probabilities = [(psi + d) / 2, (psi - d) / 2, 1 - psi]
+    drawn = np.random.default_rng(0).multinomial(n, probabilities, size=num_trials)
+    pairs, counts = np.unique(drawn[:, :2], axis=0, return_counts=True)
+    found = sum(
+        count
+        for (gained, lost), count in zip(pairs.tolist(), counts.tolist(), strict=True)
+        if gained > lost and mcnemar_exact(gained, lost) < 0.05
+    )
+    assert found / num_trials == pytest.approx(0.8, abs=0.01)  # 3.5 standard errors of sqrt(0.16 / 20000) = 0.0028
+
+
+def test_minimum_detectable_effect_of_many_questions_is_nearly_that_of_a_normal_distribution() -> None:
+    # d = (z_0.975 + z_0.8) sqrt((psi - d^2) / n): with so many the discreteness of the test costs little
+    d = minimum_detectable_effect(20_000, 0.2)
+    assert d is not None
+    normal = (1.959964 + 0.841621) * math.sqrt((0.2 - d**2) / 20_000)
+    assert normal < d < 1.02 * normal
+
+
+@pytest.mark.parametrize("psi", [0.05, 0.1, 0.3])
+def test_more_questions_show_smaller_gains(psi: float) -> None:
+    effects = [minimum_detectable_effect(n, psi) for n in (200, 300, 500, 1_000, 1_319, 5_000, 20_000)]
+    assert None not in effects
+    assert all(more < fewer for fewer, more in pairwise(filter(None, effects)))
+
+
+@pytest.mark.parametrize(("n", "psi"), [(10, 0.1), (5, 1.0), (1, 0.5), (1_000, 0.0)])
+def test_what_cannot_be_shown_has_no_minimum_detectable_effect(n: int, psi: float) -> None:
+    assert minimum_detectable_effect(n, psi) is None  # five gains and no loss: p = 0.0625
+
+
+def test_six_changes_for_the_better_are_enough() -> None:
+    # p = 2 / 2^6 = 0.03; found are six of six: ((1 + d) / 2)^6 = 0.8
+    assert minimum_detectable_effect(6, 1.0) == pytest.approx(2 * 0.8 ** (1 / 6) - 1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "psi", "power"), [(0, 0.1, 0.8), (10, 1.1, 0.8), (10, -0.1, 0.8), (10, 0.1, 1.0)])
+def test_an_impossible_power_is_refused(n: int, psi: float, power: float) -> None:
+    with pytest.raises(ValueError, match=r"discordance from 0 to 1|power must be"):
+        minimum_detectable_effect(n, psi, power=power)
 
 
 @settings(max_examples=30)
@@ -132,8 +192,9 @@ def test_several_seeds_are_a_mean_with_a_wider_interval() -> None:
     assert alike.high - alike.low == pytest.approx(one.high - one.low, rel=0.1)  # seeds that agree add nothing
     # Seeds whose gains are 0.1, 0.2 and 0.3 on every question: an error of 0.1 / sqrt(3), and t of two degrees of
     # freedom is 4.303
-    low, high = two_level_interval(np.array([[0.1] * 50, [0.2] * 50, [0.3] * 50]))
-    assert (low, high) == pytest.approx((0.2 - 0.2484, 0.2 + 0.2484), abs=0.01)
+    difference = paired_difference([0.0] * 50, [0.1] * 50, [0.2] * 50, [0.3] * 50)
+    assert (difference.low, difference.high) == pytest.approx((0.2 - 0.2484, 0.2 + 0.2484), abs=0.01)
+    assert difference.standard_error == pytest.approx(0.1 / math.sqrt(3), rel=0.03)
 
 
 @pytest.mark.parametrize("num_seeds", [2, 4])
@@ -143,8 +204,8 @@ def test_the_interval_over_seeds_covers_what_it_says(num_seeds: int) -> None:
     for trial in range(100):
         of_seed = stream.normal(0, 0.06, (num_seeds, 1))
         drawn = stream.choice([-1.0, 0.0, 1.0], p=[0.1, 0.8, 0.1], size=(1, 60)) + of_seed
-        low, high = two_level_interval(drawn, seed=trial)
-        held += low <= 0 <= high
+        _, reach = two_level_error(drawn, seed=trial)
+        held += abs(drawn.mean()) <= reach
     assert held >= 88  # of 100, 95 are expected; by drawing seeds alone some 75 of two would be
 
 

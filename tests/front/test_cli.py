@@ -337,8 +337,10 @@ def test_a_finished_evaluation_is_not_replaced_by_another(
     save_policy(tiny(tokenizer, seed=1), tokenizer, tmp_path / "policy")
     before = contents(out)
     for change, named in (
-        (f"--model {tmp_path / 'policy'}", "holds the evaluation of another model"),
-        ("--split dev", "holds an evaluation on other problems"),
+        (f"--model {tmp_path / 'policy'}", "this is another (model fingerprint"),
+        ("--split dev", "this is another (this one leaves out 3 of its 3 problems)"),
+        ("--limit 2", "this one leaves out 1 of its 3 problems"),
+        ("--seed 1", "seed 0 there, 1 here"),
     ):
         capsys.readouterr()
         assert run(f"{EVALUATE} --out {out} {change}") == 2

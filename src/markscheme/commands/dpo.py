@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import EngineOptions, TaskOptions, TrainedModelOptions, console, say
+from markscheme.commands.shared import GeneratorOptions, TaskOptions, TrainedModelOptions, console, say
 from markscheme.grpo.baselines.dpo import DPOConfig, train_dpo
 from markscheme.grpo.baselines.pairs import preference_pairs
 from markscheme.models import save_policy
@@ -18,7 +18,7 @@ def dpo(
     task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
     model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
+    engine: Annotated[GeneratorOptions | None, Parameter(name="*")] = None,
     scorer: str = "math",
     config: Path | None = None,
     settings: Annotated[DPOConfig | None, Parameter(name="*")] = None,

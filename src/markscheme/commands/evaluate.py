@@ -1,6 +1,5 @@
 """`markscheme evaluate`: measure a policy on a task."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,16 +8,16 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
-from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig
+from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, check_finished
 from markscheme.benchmarks.evaluate import evaluate as run_evaluation
 from markscheme.benchmarks.examples import readable
-from markscheme.benchmarks.outcomes import PROBLEMS, RECORDS, SUMMARY, load_evaluation
+from markscheme.benchmarks.outcomes import PROBLEMS, RECORDS
 from markscheme.benchmarks.paired import minimum_detectable_effect
 from markscheme.benchmarks.protocols import BOXED_TOKENS, EvaluationProtocol, protocol_named
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.benchmarks.wording import LOUD_SHARE
 from markscheme.commands.shared import (
-    EngineOptions,
+    GeneratorOptions,
     ModelOptions,
     TaskOptions,
     check_golds,
@@ -28,7 +27,6 @@ from markscheme.commands.shared import (
 )
 from markscheme.files import InputError
 from markscheme.models import fingerprint, load_policy
-from markscheme.problems import Problem
 from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
 
@@ -50,7 +48,7 @@ def evaluate(
     task: Annotated[TestOptions, Parameter(name="*")],
     out: Path,
     model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
+    engine: Annotated[GeneratorOptions | None, Parameter(name="*")] = None,
     protocol: str | None = None,
     exemplars: Path | None = None,
     max_completion_tokens: int | None = None,
@@ -86,7 +84,7 @@ def evaluate(
     config
         TOML file of options.
     """
-    model, settings, engine = model or ModelOptions(), settings or EvaluationConfig(), engine or EngineOptions()
+    model, settings, engine = model or ModelOptions(), settings or EvaluationConfig(), engine or GeneratorOptions()
     judge = verifier_by_name(scorer, lenient)
     problems = task.problems()
     check_golds(judge, problems)
@@ -98,7 +96,7 @@ def evaluate(
         policy, problems, lambda one: chosen.prompt_ids(one.question, tokenizer), chosen.max_completion_tokens
     )  # fmt: skip
     weights = fingerprint(policy, tokenizer)
-    check_same_evaluation(out, weights, problems)
+    check_finished(problems, tokenizer, chosen, settings, out, fingerprint=weights, engine=engine.kind)
     total = len(problems) * len(settings.completions_per_problem())
     with progress_bar(console, "completions", total) as bar:
         evaluation = run_evaluation(
@@ -148,10 +146,22 @@ def protocol_of(
 
 def sensitivity(num_problems: int) -> str:
     """What so many problems could show, before they are paid for."""
-    few, many = (100 * minimum_detectable_effect(num_problems, share) for share in DISCORDANCES)
+    few, many = (minimum_detectable_effect(num_problems, share) for share in DISCORDANCES)
+    rarely, often = (f"{100 * share:.0f}" for share in DISCORDANCES)
+    if many is None:
+        return (
+            f"n = {num_problems:,} problems are too few to show any gain four times in five, even if {often} % of the "
+            "verdicts change"
+        )
+    begin = f"with n = {num_problems:,} problems you will see gains above"
+    if few is None:
+        return (
+            f"{begin} {100 * many:.1f} points (four times in five, if {often} % of the verdicts change; if {rarely} % "
+            "do, no gain is told from chance so often)"
+        )
     return (
-        f"with n = {num_problems:,} problems you will see gains above {few:.1f} to {many:.1f} points (four times in "
-        f"five, if {100 * DISCORDANCES[0]:.0f} to {100 * DISCORDANCES[1]:.0f} % of the verdicts change)"
+        f"{begin} {100 * few:.1f} to {100 * many:.1f} points (four times in five, if {rarely} to {often} % of the "
+        "verdicts change)"
     )
 
 
@@ -166,24 +176,6 @@ def check_folder(out: Path) -> None:
         raise InputError(f"{out} is not empty and holds no evaluation: choose another --out")
 
 
-def check_same_evaluation(out: Path, weights: str, problems: Sequence[Problem]) -> None:
-    """A finished evaluation may be gone on with, but not replaced by that of another model or task.
-
-    Raises:
-        InputError: if `out` holds such a one.
-    """
-    if not (out / SUMMARY).exists():
-        return
-    finished = load_evaluation(out)
-    if finished.summary["fingerprint"] != weights:
-        raise InputError(
-            f"{out} holds the evaluation of another model (fingerprint {finished.summary['fingerprint']}, "
-            f"this one's is {weights}): choose another --out"
-        )
-    if not {outcome.problem.id for outcome in finished.outcomes} & {problem.id for problem in problems}:
-        raise InputError(f"{out} holds an evaluation on other problems: choose another --out")
-
-
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
     """The figures with their intervals, and the floor beside them."""
     summary = evaluation.summary
@@ -191,12 +183,17 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
     table.add_column("")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
-    for name, metric in summary["metrics"].items():
-        table.add_row(name, f"{metric['value']:.3f}", f"{metric['low']:.3f} to {metric['high']:.3f}")
+    metrics = summary["metrics"]
+    unscored = any(metric["n"] != summary["num_problems"] for metric in metrics.values())
+    if unscored:
+        table.add_column("n", justify="right")
+    for name, metric in metrics.items():
+        interval = f"{metric['low']:.3f} to {metric['high']:.3f}"
+        table.add_row(name, f"{metric['value']:.3f}", interval, *([f"{metric['n']:,}"] if unscored else []))
     guess = summary["constant_guess"]
-    table.add_row(Text(readable(f"floor: always {guess['answer'][:20]}")), f"{guess['accuracy']:.3f}", "", style="dim")
+    table.add_row(Text(readable(f"floor: always {guess['answer'][:20]}")), f"{guess['accuracy']:.3f}", style="dim")
     console.print(table)
-    if share := summary["metrics"].get("pass@1", {}).get("sampling_share"):
+    if share := metrics.get("pass@1", {}).get("sampling_share"):
         more = f"more samples of each could narrow its interval by at most {100 * (1 - (1 - share) ** 0.5):.0f} %"
         say(f"pass@1: {more}, more problems without end")
     for kind, counts in summary["counts"].items():
@@ -208,5 +205,5 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
             if cut > LOUD_SHARE:
                 limit = summary["protocol"]["max_completion_tokens"]
                 say(f"{100 * cut:.0f} % of them were cut off at {limit} tokens: give a higher --max-completion-tokens")
-    if not summary["batch_invariant"]:
+    if summary["batch_invariant"] is False:  # None: read from a log
         say(f"the engine {summary['engine']} does not promise the same completions again: close calls follow the batch")

@@ -16,7 +16,7 @@ from markscheme.benchmarks.examples import readable
 from markscheme.benchmarks.findings import LEVELS, SUBJECTS
 from markscheme.benchmarks.grading import finish, json_line, write_problems
 from markscheme.benchmarks.logs import LoggedSample, write_lm_eval
-from markscheme.benchmarks.outcomes import RECORDS
+from markscheme.benchmarks.outcomes import LOG_ENGINE, RECORDS
 from markscheme.benchmarks.regrade import Regraded
 from markscheme.benchmarks.regrade import regrade as judge_again
 from markscheme.commands.logged import completions_hash, is_evaluation, samples_of_one_policy
@@ -187,7 +187,7 @@ def write_evaluation(found: Regraded, scorer: Scorer, log: Path, chosen: Mapping
     written = completions_hash(samples)
     about = {
         "fingerprint": f"log {written[:16]}",
-        "engine": "log",
+        "engine": LOG_ENGINE,
         "batch_invariant": None,
         "protocol": {
             "name": "log",

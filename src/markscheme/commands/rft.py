@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import EngineOptions, TaskOptions, TrainedModelOptions, console, say
+from markscheme.commands.shared import GeneratorOptions, TaskOptions, TrainedModelOptions, console, say
 from markscheme.grpo.baselines.rft import rft_examples
 from markscheme.grpo.baselines.samples import SampledConfig
 from markscheme.grpo.baselines.sft import train_sft
@@ -19,7 +19,7 @@ def rft(
     task: Annotated[TaskOptions, Parameter(name="*")],
     out: Path,
     model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
+    engine: Annotated[GeneratorOptions | None, Parameter(name="*")] = None,
     scorer: str = "math",
     config: Path | None = None,
     settings: Annotated[SampledConfig | None, Parameter(name="*")] = None,

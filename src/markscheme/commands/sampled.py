@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.commands.shared import (
-    EngineOptions,
+    GeneratorOptions,
     TaskOptions,
     TrainedModelOptions,
     check_golds,
@@ -38,7 +38,7 @@ def sample(
     task: TaskOptions,
     out: Path,
     model: TrainedModelOptions | None,
-    engine: EngineOptions | None,
+    engine: GeneratorOptions | None,
     scorer: str,
     settings: SampledConfig,
 ) -> Sampled:
@@ -48,7 +48,7 @@ def sample(
         GoldError: if a gold cannot be read.
         InputError: if an option cannot be used, or too many completions could not be scored.
     """
-    model, engine = model or TrainedModelOptions(), engine or EngineOptions()
+    model, engine = model or TrainedModelOptions(), engine or GeneratorOptions()
     reward = scorer_by_name(scorer)
     problems = task.problems()
     check_golds(reward, problems)

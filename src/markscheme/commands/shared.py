@@ -66,7 +66,7 @@ class TrainedModelOptions(ModelOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions:
+class GeneratorOptions:
     """What writes the completions."""
 
     engine: str = "torch"
@@ -75,18 +75,12 @@ class EngineOptions:
     """Of the memory of a GPU, what vLLM may take in this process."""
     server_patience_s: float = 600.0
     """How long a server may be away before the run ends."""
-    async_depth: int = 0
-    """1: servers draw the next step's rollouts while this one is learned from; needs an --objective.correction."""
 
     def __post_init__(self) -> None:
         if self.engine not in ("torch", "vllm") and not all(map(_is_address, self.urls)):
             raise ValueError(f"no engine {self.engine!r}; there are torch, vllm, and addresses of servers (http://...)")
         if not 0 < self.gpu_share <= 1:
             raise ValueError(f"gpu_share must be above 0 and at most 1, got {self.gpu_share}")
-        if self.async_depth not in (0, 1):
-            raise ValueError(f"async_depth must be 0 or 1, got {self.async_depth}")
-        if self.async_depth and self.kind != "vllm servers":
-            raise ValueError(f"async_depth 1 needs vLLM servers (--engine http://...), not {self.engine}")
         if self.server_patience_s < 0:
             raise ValueError(f"server_patience_s must be at least 0, got {self.server_patience_s}")
 
@@ -135,6 +129,21 @@ class EngineOptions:
         engine = VLLMServerEngine(self.urls, policy, tokenizer, folder, self.server_patience_s)
         engine.load_weights(plain_weights(policy))
         return engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions(GeneratorOptions):
+    """What writes the completions that a policy learns from."""
+
+    async_depth: int = 0
+    """1: servers draw the next step's rollouts while this one is learned from; needs an --objective.correction."""
+
+    def __post_init__(self) -> None:
+        GeneratorOptions.__post_init__(self)  # super() does not know a class with slots
+        if self.async_depth not in (0, 1):
+            raise ValueError(f"async_depth must be 0 or 1, got {self.async_depth}")
+        if self.async_depth and self.kind != "vllm servers":
+            raise ValueError(f"async_depth 1 needs vLLM servers (--engine http://...), not {self.engine}")
 
 
 def _is_address(url: str) -> bool:
