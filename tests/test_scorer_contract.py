@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from markscheme.compose import Cascade, Clip, Ensemble, Gate, Shaped, WeightedSum, as_scorer
+from markscheme.adapters import as_scorer
+from markscheme.compose import Cascade, Clip, Ensemble, Gate, Shaped, WeightedSum
 from markscheme.models import save_policy
 from markscheme.policy.make import make_model, make_tokenizer
 from markscheme.remote_scorer import RemoteScorer

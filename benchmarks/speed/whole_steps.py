@@ -10,9 +10,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from markscheme.adapters import as_scorer
 from markscheme.benchmarks.speed.contenders import config_of, run_worker, trl_trainer
 from markscheme.benchmarks.speed.workloads import Workload, evenness, problems_of, tokenizer_of
-from markscheme.compose import as_scorer
 from markscheme.generation import Completion, Request, Sampling
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.training import train_grpo

@@ -1,4 +1,4 @@
-"""Scorers made of scorers, which nest because they are scorers, and `as_scorer` for a plain function.
+"""Scorers made of scorers, which nest because they are scorers.
 
 A composition calls each inner scorer once, with a list, so that batches stay batches; the inner scores are kept in
 `Score.parts`. Its version is a hash of its settings and of its parts' names and versions.
@@ -7,13 +7,12 @@ A composition calls each inner scorer once, with a list, so that batches stay ba
 import hashlib
 import json
 import math
-import numbers
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
+from markscheme.scoring import Outcome, Sample, Score, Scorer
 
 VERDICTS = frozenset({Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER})
 SATURATED = 30.0  # beyond, a sigmoid is rounded to 0 or 1, and a wrong answer would tie with a right one
@@ -284,61 +283,3 @@ class Ensemble:
         if not math.isfinite(value):
             return Score(value=None, outcome=Outcome.FAILED, parts=parts, evidence={"error": "the penalty overflows"})
         return Score(value=value, outcome=Outcome.RATED, parts=parts, evidence={"disagreement": disagreement})
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionScorer:
-    """A plain function as a scorer; made by `as_scorer`."""
-
-    function: Callable[[Sample], Any]
-    name: str
-    version: str
-
-    def score(self, samples: Sequence[Sample]) -> list[Score]:
-        return [self._score_one(sample) for sample in samples]
-
-    def _score_one(self, sample: Sample) -> Score:
-        try:
-            return _as_score(self.function(sample))
-        except GoldError:
-            raise
-        except Exception as error:  # a boundary: whatever a user's function raises belongs to its sample alone
-            return Score(
-                value=None,
-                outcome=Outcome.FAILED,
-                evidence={"error": f"{type(error).__name__}: {error}"[:1000]},
-            )
-
-
-def _as_score(result: Any) -> Score:
-    """Reads what a function returned.
-
-    Raises:
-        TypeError: if it is neither a number, nor a truth value, nor None, nor a Score.
-        ValueError: if it is a number that is not finite.
-    """
-    if isinstance(result, Score):
-        return result
-    if result is None:
-        return Score(value=None, outcome=Outcome.UNDECIDED)
-    if hasattr(result, "item"):  # a numpy or torch scalar
-        result = result.item()
-    if isinstance(result, bool):
-        return Score(value=float(result), outcome=Outcome.CORRECT if result else Outcome.INCORRECT)
-    if isinstance(result, numbers.Real):
-        return Score(value=float(result), outcome=Outcome.RATED)
-    raise TypeError(f"a scoring function must return a number, a bool, None or a Score, got {type(result).__name__}")
-
-
-def as_scorer(function: Callable[[Sample], Any], *, name: str | None = None, version: str = "1") -> FunctionScorer:
-    """Makes a scorer of a function of one sample that returns a bool, a number, None or a Score.
-
-    True and False become CORRECT 1.0 and INCORRECT 0.0, a number RATED, None UNDECIDED. An exception or a number that
-    is not finite makes that sample FAILED, with the error in `evidence`; a GoldError is passed on.
-
-    Args:
-        name: by default the function's own name.
-        version: raise it whenever the function changes what it returns: it is part of cache keys.
-    """
-    default_name = str(getattr(function, "__name__", "function"))
-    return FunctionScorer(function=function, name=name or default_name, version=version)

@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme import cli
-from markscheme.compose import as_scorer
+from markscheme.adapters import as_scorer
 from markscheme.models import has_adapter, load_policy, save_policy
 from markscheme.policy.make import make_model
 from markscheme.scoring import Sample, Score

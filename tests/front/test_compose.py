@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markscheme.compose import (
-    Cascade,
-    Clip,
-    Ensemble,
-    Gate,
-    Shaped,
-    WeightedSum,
-    as_scorer,
-)
-from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
+from markscheme.adapters import as_scorer
+from markscheme.compose import Cascade, Clip, Ensemble, Gate, Shaped, WeightedSum
+from markscheme.scoring import Outcome, Sample, Score, Scorer
 
 
 @dataclass
@@ -252,57 +245,8 @@ def test_members_that_agree_have_no_disagreement_and_huge_ones_no_overflow() -> 
     assert score.evidence == {"error": "the penalty overflows"}
 
 
-@pytest.mark.parametrize(
-    ("returned", "value", "outcome"),
-    [
-        (True, 1.0, Outcome.CORRECT),
-        (False, 0.0, Outcome.INCORRECT),
-        (0.25, 0.25, Outcome.RATED),
-        (-3, -3.0, Outcome.RATED),
-        (None, None, Outcome.UNDECIDED),
-        (HALF, 0.5, Outcome.RATED),
-        (math.nan, None, Outcome.FAILED),
-        (math.inf, None, Outcome.FAILED),
-        ("1.0", None, Outcome.FAILED),
-        ([1.0], None, Outcome.FAILED),
-    ],
-)
-def test_as_scorer_reads_what_the_function_returns(returned: object, value: float | None, outcome: Outcome) -> None:
-    (score,) = as_scorer(lambda sample: returned).score(samples(""))
-    assert (score.value, score.outcome) == (value, outcome)
-    assert ("error" in score.evidence) == (outcome is Outcome.FAILED)
-
-
-def test_as_scorer_reads_numpy_scalars() -> None:
-    numpy = pytest.importorskip("numpy")
-    assert as_scorer(lambda sample: numpy.float32(0.5)).score(samples(""))[0].value == 0.5
-    assert as_scorer(lambda sample: numpy.bool_(True)).score(samples(""))[0].outcome is Outcome.CORRECT
-    assert as_scorer(lambda sample: numpy.zeros(2)).score(samples(""))[0].outcome is Outcome.FAILED
-
-
-def test_an_exception_belongs_to_its_sample_alone() -> None:
-    scores = as_scorer(lambda sample: 1 / len(sample.completion)).score(samples("a", "", "ab"))
-    assert [score.value for score in scores] == [1.0, None, 0.5]
-    assert scores[1].evidence == {"error": "ZeroDivisionError: division by zero"}
-
-
-def test_a_gold_error_is_passed_on() -> None:
-    def read_gold(sample: Sample) -> float:
-        raise GoldError("no gold")
-
-    with pytest.raises(GoldError, match="no gold"):
-        as_scorer(read_gold).score(samples(""))
-
-
 def length(sample: Sample) -> float:
     return float(len(sample.completion))
-
-
-def test_a_function_gives_its_name() -> None:
-    scorer = as_scorer(length)
-    assert (scorer.name, scorer.version) == ("length", "1")
-    assert (as_scorer(length, name="n", version="2").name, as_scorer(length, version="2").version) == ("n", "2")
-    assert pickle.loads(pickle.dumps(scorer)) == scorer
 
 
 def nested(weight: float = 1.0, high: float = 1.0, inner_version: str = "1", inner_name: str = "length") -> Scorer:

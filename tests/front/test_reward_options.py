@@ -11,8 +11,8 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from markscheme import cli
+from markscheme.adapters import as_scorer
 from markscheme.commands.reward_options import RewardOptions
-from markscheme.compose import as_scorer
 from markscheme.grpo.monitor import HackingMonitor, Verdict
 from markscheme.models import save_policy
 from markscheme.policy.make import make_model

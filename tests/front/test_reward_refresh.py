@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from markscheme.compose import FunctionScorer, as_scorer
+from markscheme.adapters import FunctionScorer, as_scorer
 from markscheme.files import InputError
 from markscheme.models import save_policy
 from markscheme.policy.make import make_model, make_tokenizer
@@ -358,7 +358,7 @@ def test_the_same_call_gives_the_same_bytes_in_another_folder_and_process(
     code = f"""if True:
         import torch
         from pathlib import Path
-        from markscheme.compose import as_scorer
+        from markscheme.adapters import as_scorer
         from markscheme.reward_models import RewardModelConfig
         from markscheme.reward_refresh import RefreshConfig, RefreshedRewardModel
 

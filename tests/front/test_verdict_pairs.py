@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markscheme.compose import as_scorer
+from markscheme.adapters import as_scorer
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling
 from markscheme.problems import Problem

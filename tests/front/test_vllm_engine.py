@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.compose import as_scorer
+from markscheme.adapters import as_scorer
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling, generate
 from markscheme.grpo.config import GRPOConfig

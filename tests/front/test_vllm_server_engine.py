@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme import vllm_server_engine
-from markscheme.compose import as_scorer
+from markscheme.adapters import as_scorer
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling, generate
 from markscheme.grpo.config import GRPOConfig

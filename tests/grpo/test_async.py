@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.compose import as_scorer
+from markscheme.adapters import as_scorer
 from markscheme.generation import Completion, Request, Sampling
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.objective import Objective

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.compose import Ensemble, WeightedSum, as_scorer
+from markscheme.adapters import as_scorer
+from markscheme.compose import Ensemble, WeightedSum
 from markscheme.grpo.config import GRPOConfig
 from markscheme.grpo.monitor import HackingMonitor, MonitorConfig
 from markscheme.grpo.training import train_grpo

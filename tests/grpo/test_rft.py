@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.compose import as_scorer
+from markscheme.adapters import as_scorer
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling
 from markscheme.grpo.advantage import outcome_advantages

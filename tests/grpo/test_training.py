@@ -18,7 +18,8 @@ import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.compose import WeightedSum, as_scorer
+from markscheme.adapters import as_scorer
+from markscheme.compose import WeightedSum
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling
 from markscheme.grpo.advantage import Estimator, outcome_advantages
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig

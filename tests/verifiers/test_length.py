@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
 
-from markscheme.compose import WeightedSum, as_scorer
+from markscheme.adapters import as_scorer
+from markscheme.compose import WeightedSum
 from markscheme.scoring import Outcome, Sample, Scorer
 from markscheme.verifiers import Conciseness, LengthPenalty
 

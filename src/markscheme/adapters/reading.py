@@ -1,0 +1,86 @@
+"""How other trainers and harnesses write prompts, completions and golds, and what a score is to those that know no
+missing one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from markscheme.files import InputError
+from markscheme.score_rows import failure_of
+from markscheme.scoring import Message, Score, Scorer
+
+GOLD_NAMES = ("gold", "answer", "ground_truth", "solution", "target", "label")
+"""Columns in which other tools keep golds; the first that is there counts."""
+
+
+class UnscoredError(RuntimeError):
+    """A scorer could not tell, and its caller knows no missing reward."""
+
+
+def value_of(score: Score, scorer: Scorer, caller: str, unscored: float | None) -> float:
+    """The value of a score, or `unscored` where it has none.
+
+    Raises:
+        UnscoredError: if it has none and `unscored` is None.
+    """
+    if score.value is not None:
+        return score.value
+    if unscored is None:
+        why = failure_of(score) or score.outcome.value
+        raise UnscoredError(
+            f"the scorer {scorer.name} could not tell ({why}), and {caller} knows no missing reward: "
+            "say what it shall count as, such as unscored=0.0"
+        )
+    return unscored
+
+
+def gold_name(given: str | None, names: Iterable[str]) -> str | None:
+    """The column with the gold: the one that was given, else the first of GOLD_NAMES that is there.
+
+    Raises:
+        InputError: if the one that was given is not there.
+    """
+    there = list(names)
+    if given is None:
+        return next((name for name in GOLD_NAMES if name in there), None)
+    if given not in there:
+        raise InputError(f"no column {given!r} for the gold; there are {', '.join(map(repr, there)) or 'none'}")
+    return given
+
+
+def gold_of(value: Any) -> str | tuple[str, ...] | None:
+    """A gold: text or a number, or several of which each is right; None for none."""
+    if hasattr(value, "tolist"):  # an array or a scalar of numpy
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return tuple(str(one) for one in value)
+    return None if value is None else str(value)
+
+
+def prompt_of(value: Any) -> str | tuple[Message, ...]:
+    """A prompt: text, or the turns of a conversation as mappings or objects with role and content."""
+    if isinstance(value, str):
+        return value
+    return tuple(Message(role=_field(turn, "role"), content=_text(_field(turn, "content"))) for turn in _turns(value))
+
+
+def completion_of(value: Any) -> str:
+    """The text of a completion: itself, or what the assistant says in its turns; nothing for None."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return "\n".join(_text(_field(turn, "content")) for turn in _turns(value) if _field(turn, "role") == "assistant")
+
+
+def _turns(value: Any) -> Sequence[Any]:
+    return [value] if isinstance(value, Mapping) or hasattr(value, "content") else list(value)
+
+
+def _field(turn: Any, name: str) -> Any:
+    return turn.get(name) if isinstance(turn, Mapping) else getattr(turn, name, None)
+
+
+def _text(content: Any) -> str:
+    """Content is text, or a list of parts of which those with text count."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(_text(part if isinstance(part, str) else _field(part, "text")) for part in content)

@@ -1,0 +1,228 @@
+"""Scorers as the rewards of other trainers. What each passes and expects was seen in the versions named."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markscheme.adapters.reading import completion_of, gold_name, gold_of, prompt_of, value_of
+from markscheme.scoring import Outcome, Sample, Score, Scorer
+
+
+def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) -> Callable[..., Any]:
+    """A reward function for the GRPOTrainer and RLOOTrainer of TRL (1.16), sync or, for scorers that wait, async.
+
+    A score without a value is None there: such a completion is left out of its group's mean and has the advantage 0.
+    TRL's table of completions gets the outcome and the answer of each, its metrics the share without a score.
+
+    Args:
+        gold: the column of the data set with the gold; by default the first of gold, answer, ground_truth, solution,
+            target, label that is there.
+
+    Raises:
+        InputError: when it is called, if the column is not there.
+        GoldError: when it is called, if a gold cannot be read.
+    """
+
+    def rewards(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        samples = _trl_samples(prompts, completions, columns, gold)
+        return _trl_rewards(scorer.score(samples), scorer, columns)
+
+    async def rewards_async(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        samples = _trl_samples(prompts, completions, columns, gold)
+        return _trl_rewards(await asyncio.to_thread(scorer.score, samples), scorer, columns)
+
+    function = rewards_async if run_async else rewards
+    function.__name__ = function.__qualname__ = scorer.name  # what TRL calls its metrics by
+    return function
+
+
+def _trl_samples(
+    prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any], gold: str | None
+) -> list[Sample]:
+    name = gold_name(gold, (column for column, values in columns.items() if isinstance(values, list)))
+    golds = [None] * len(prompts) if name is None else columns[name]
+    ids = columns.get("completion_ids") or [None] * len(prompts)
+    return [
+        Sample(
+            prompt=prompt_of(prompt),
+            completion=completion_of(completion),
+            gold=gold_of(one),
+            id=f"completion {place}",
+            group=repr(prompt),
+            meta={} if tokens is None else {"completion_tokens": len(tokens)},
+        )
+        for place, (prompt, completion, one, tokens) in enumerate(zip(prompts, completions, golds, ids, strict=True))
+    ]
+
+
+def _trl_rewards(scores: Sequence[Score], scorer: Scorer, columns: Mapping[str, Any]) -> list[float | None]:
+    if log_extra := columns.get("log_extra"):
+        log_extra(f"{scorer.name} outcome", [score.outcome.value for score in scores])
+        log_extra(f"{scorer.name} answer", [score.answer for score in scores])
+    if (log_metric := columns.get("log_metric")) and scores:
+        log_metric(f"rewards/{scorer.name}/unscored", sum(score.value is None for score in scores) / len(scores))
+    return [score.value for score in scores]
+
+
+def to_verl(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., dict[str, Any]]:
+    """A `compute_score` for verl (0.9): `reward.custom_reward_function.path` is a file with `compute_score =
+    to_verl(scorer)`.
+
+    verl logs the outcome, the answer (`pred`), the verdict (`acc`) and whether the score is missing (`unscored`), and
+    a question is taken from `extra_info["question"]` if there is one.
+
+    Args:
+        unscored: what counts where the scorer could not tell, since verl knows no missing reward: a NaN spoils its
+            whole group. By default that is an error, which ends the run.
+
+    Raises:
+        UnscoredError: when it is called, if the scorer could not tell and `unscored` does not say what that counts.
+        GoldError: when it is called, if the gold cannot be read.
+    """
+
+    def compute_score(
+        data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **_: Any
+    ) -> dict[str, Any]:
+        question = (extra_info or {}).get("question") or ""
+        sample = Sample(prompt=prompt_of(question), completion=solution_str, gold=gold_of(ground_truth))
+        [score] = scorer.score([sample])
+        return {
+            "score": value_of(score, scorer, "verl", unscored),
+            "acc": score.correct,
+            "pred": score.answer,
+            "outcome": score.outcome.value,
+            "unscored": float(score.value is None),
+        }
+
+    return compute_score
+
+
+def to_openrlhf(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., dict[str, Any]]:
+    """A `reward_func` for OpenRLHF (0.11): its remote reward URL is a file with `reward_func = to_openrlhf(scorer)`.
+
+    Args:
+        unscored: what counts where the scorer could not tell, since OpenRLHF knows no missing reward: what is raised
+            is logged there, and the run then ends at the reward that is not there.
+
+    Raises:
+        UnscoredError, GoldError: as `to_verl`.
+    """
+
+    def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any) -> dict[str, Any]:
+        import torch
+
+        samples = [
+            Sample(prompt=prompt, completion=completion_in(query, prompt), gold=gold_of(label))
+            for query, prompt, label in zip(queries, prompts, labels, strict=True)
+        ]
+        scores = scorer.score(samples)
+        rewards = torch.tensor([value_of(score, scorer, "OpenRLHF", unscored) for score in scores])
+        logs = {
+            "unscored": [float(score.value is None) for score in scores],
+            "no_answer": [float(score.outcome is Outcome.NO_ANSWER) for score in scores],
+        }
+        return {
+            "rewards": rewards,
+            "scores": rewards.clamp(0, 1),  # by which it filters groups: expected from 0 to 1
+            "extra_logs": {name: torch.tensor(values) for name, values in logs.items()},
+        }
+
+    return reward_func
+
+
+def completion_in(query: str, prompt: str) -> str:
+    """What follows the prompt in a query, without special tokens such as <s> around them; all of it where the prompt
+    does not stand in it.
+
+    >>> completion_in("<s>2 + 2 = ? 4</s>", "2 + 2 = ?")
+    ' 4'
+    """
+    return _SPECIAL_END.sub("", query.partition(prompt)[2] if prompt and prompt in query else query)
+
+
+_SPECIAL_END = re.compile(r"(?:<(?:/s|eos|\|[a-z_]{1,30}\|)>\s*)+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What open-instruct calls a VerificationResult."""
+
+    score: float
+    cost: float = 0.0
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInstructVerifier:
+    """Has the call, `async_call`, `name` and `weight` of open-instruct's VerifierFunction."""
+
+    scorer: Scorer
+    unscored: float | None
+    weight: float
+
+    @property
+    def name(self) -> str:
+        return self.scorer.name
+
+    def __call__(
+        self,
+        tokenized_prediction: Sequence[int],
+        prediction: str,
+        label: Any,
+        query: str | None = None,
+        rollout_state: Any = None,
+    ) -> Verification:
+        meta = {"completion_tokens": len(tokenized_prediction)}
+        sample = Sample(prompt=query or "", completion=prediction, gold=gold_of(label), meta=meta)
+        [score] = self.scorer.score([sample])
+        value = value_of(score, self.scorer, "open-instruct", self.unscored)
+        return Verification(score=value, reasoning=f"{score.outcome.value}, answer {score.answer}")
+
+    async def async_call(self, *arguments: Any, **named: Any) -> Verification:
+        return await asyncio.to_thread(self, *arguments, **named)
+
+
+def to_open_instruct(scorer: Scorer, *, unscored: float | None = None, weight: float = 1.0) -> OpenInstructVerifier:
+    """A verifier for open-instruct.
+
+    Args:
+        unscored: what counts where the scorer could not tell, since open-instruct knows no missing reward.
+        weight: by which open-instruct multiplies the score.
+
+    Raises:
+        UnscoredError, GoldError: as `to_verl`.
+    """
+    return OpenInstructVerifier(scorer=scorer, unscored=unscored, weight=weight)
+
+
+def to_verifiers(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., Any]:
+    """A reward function for the verifiers package of Prime Intellect: of a Rubric (0.3), or of a task by its name
+    (0.4, `rewards = {"math": {"fn": "my_module:reward"}}`).
+
+    Args:
+        unscored: what counts where the scorer could not tell. By default that is an error: 0.4 keeps it with the
+            rollout and gives no reward; a Rubric of 0.3 logs it and makes it 0.0 by itself.
+
+    Raises:
+        UnscoredError, GoldError: when it is called.
+    """
+
+    async def reward(
+        prompt: Any = "", completion: Any = None, answer: Any = None, task: Any = None, trace: Any = None
+    ) -> float:
+        if trace is not None:  # 0.4
+            prompt, completion, answer = getattr(task, "prompt", ""), trace.last_reply, _gold_field(task)
+        sample = Sample(prompt=prompt_of(prompt or ""), completion=completion_of(completion), gold=gold_of(answer))
+        [score] = await asyncio.to_thread(scorer.score, [sample])
+        return value_of(score, scorer, "verifiers", unscored)
+
+    reward.__name__ = reward.__qualname__ = scorer.name
+    return reward
+
+
+def _gold_field(task: Any) -> Any:
+    """The gold of a task's data."""
+    name = gold_name(None, (name for name in vars(task)))
+    return None if name is None else getattr(task, name)

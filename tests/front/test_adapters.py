@@ -1,0 +1,227 @@
+"""Scorers as other trainers and harnesses call them, by what those were seen to pass. tests/front/test_peers.py has the
+real ones call; TRL, which is installed here, calls in test_adapters_trl.py.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from markscheme.adapters import (
+    UnscoredError,
+    to_lm_eval,
+    to_open_instruct,
+    to_openrlhf,
+    to_trl,
+    to_verifiers,
+    to_verl,
+)
+from markscheme.adapters.reading import completion_of, gold_of, prompt_of
+from markscheme.adapters.trainers import completion_in
+from markscheme.files import InputError
+from markscheme.scoring import GoldError, Outcome, Sample, Score
+from markscheme.verifiers import MathVerifier
+
+RIGHT, WRONG, SILENT = r"So \boxed{4}.", r"So \boxed{5}.", "Let me think."
+TURNS = [{"role": "user", "content": "2 + 2 = ?"}]
+
+
+class Marks:
+    """Gives what is asked of it, by the completion, and keeps what it was asked."""
+
+    name, version = "marks", "1"
+
+    def __init__(self) -> None:
+        self.seen: list[Sample] = []
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        self.seen += samples
+        return [self._score(sample.completion) for sample in samples]
+
+    def _score(self, completion: str) -> Score:
+        if completion == "unknown":
+            return Score(value=None, outcome=Outcome.UNDECIDED, evidence={"reason": "took too long"})
+        return Score(value=float(len(completion)), outcome=Outcome.RATED)
+
+
+def test_importing_the_adapters_brings_no_peer() -> None:
+    code = (
+        "import sys, markscheme.adapters; "
+        "print({'torch', 'trl', 'inspect_ai', 'evaluate', 'datasets', 'numpy'} & {*sys.modules})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+# How others write prompts, completions and golds.
+
+
+def test_texts_and_turns() -> None:
+    assert prompt_of("2 + 2?") == "2 + 2?"
+    assert prompt_of(TURNS) == ({"role": "user", "content": "2 + 2 = ?"},)
+    objects = [SimpleNamespace(role="user", content=[{"type": "text", "text": "2 + 2"}, {"type": "text", "text": "?"}])]
+    assert prompt_of(objects) == ({"role": "user", "content": "2 + 2?"},)
+    assert completion_of("4") == "4"
+    assert completion_of(None) == ""
+    called = [
+        {"role": "assistant", "content": "I ask."},
+        {"role": "tool", "content": "5"},
+        {"role": "assistant", "content": "4"},
+    ]
+    assert completion_of(called) == "I ask.\n4"
+    assert completion_of({"role": "assistant", "content": None}) == ""
+
+
+def test_golds_are_text() -> None:
+    assert gold_of(None) is None
+    assert gold_of("4") == "4"
+    assert gold_of(4) == "4"
+    assert gold_of(np.float64(0.5)) == "0.5"
+    assert gold_of(np.array(["4", "four"], dtype=object)) == ("4", "four")
+    assert gold_of([4, "four"]) == ("4", "four")
+
+
+@pytest.mark.parametrize(
+    ("query", "completion"),
+    [
+        ("2 + 2 = ? 4", " 4"),
+        ("<s>2 + 2 = ? 4</s>", " 4"),
+        ("2 + 2 = ?4<|im_end|>\n<|endoftext|>", "4"),
+        ("2 + 2 = ? a < b>", " a < b>"),
+        ("4", "4"),
+    ],
+)
+def test_completions_are_what_follows_the_prompt(query: str, completion: str) -> None:
+    assert completion_in(query, "2 + 2 = ?") == completion
+
+
+# TRL.
+
+
+def test_trl_gets_none_for_what_is_not_known() -> None:
+    extra: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    scorer = Marks()
+    reward = to_trl(scorer)
+    assert reward.__name__ == "marks"
+    rewards = reward(
+        prompts=["p", "p", "q"],
+        completions=["four", "unknown", ""],
+        completion_ids=[[1, 2], [3], []],
+        answer=["4", 4, ["4", "four"]],
+        difficulty=[1, 2, 3],
+        trainer_state=object(),
+        log_extra=extra.__setitem__,
+        log_metric=metrics.__setitem__,
+    )
+    assert rewards == [4.0, None, 0.0]
+    assert extra == {"marks outcome": ["rated", "undecided", "rated"], "marks answer": [None, None, None]}
+    assert metrics == {"rewards/marks/unscored": pytest.approx(1 / 3)}
+    assert [sample.gold for sample in scorer.seen] == ["4", "4", ("4", "four")]
+    assert [sample.meta for sample in scorer.seen] == [{"completion_tokens": n} for n in (2, 1, 0)]
+    first, second, third = (sample.group for sample in scorer.seen)
+    assert first == second != third
+
+
+def test_trl_conversations_and_async() -> None:
+    reward = to_trl(MathVerifier(), run_async=True)
+    completions = [[{"role": "assistant", "content": text}] for text in (RIGHT, WRONG, SILENT)]
+    arguments = {"prompts": [TURNS] * 3, "completions": completions, "ground_truth": ["4"] * 3}
+    assert asyncio.run(reward(**arguments)) == [1.0, 0.0, 0.0]
+    assert to_trl(MathVerifier())(**arguments) == [1.0, 0.0, 0.0]
+
+
+def test_the_gold_is_the_column_that_was_named() -> None:
+    columns = {"prompts": ["p"], "completions": [RIGHT], "gold": ["5"], "mine": ["4"]}
+    assert to_trl(MathVerifier())(**columns) == [0.0]
+    assert to_trl(MathVerifier(), gold="mine")(**columns) == [1.0]
+    with pytest.raises(InputError, match="no column 'theirs' for the gold; there are 'gold', 'mine'"):
+        to_trl(MathVerifier(), gold="theirs")(**columns)
+    with pytest.raises(GoldError, match="needs a gold answer"):
+        to_trl(MathVerifier())(prompts=["p"], completions=[RIGHT])
+
+
+# Trainers that know no missing reward.
+
+
+def test_verl() -> None:
+    compute_score = to_verl(MathVerifier())
+    right = compute_score(data_source="m", solution_str=RIGHT, ground_truth="4", extra_info={"index": 0}, anything=1)
+    assert right == {"score": 1.0, "acc": True, "pred": "4", "outcome": "correct", "unscored": 0.0}
+    silent = compute_score("m", SILENT, np.array(["4"], dtype=object))
+    assert silent == {"score": 0.0, "acc": False, "pred": None, "outcome": "no_answer", "unscored": 0.0}
+    scorer = Marks()
+    to_verl(scorer)("m", "a", None, {"question": "2 + 2 = ?"})
+    assert scorer.seen[0].prompt == "2 + 2 = ?"
+
+
+def test_openrlhf() -> None:
+    reward_func = to_openrlhf(MathVerifier())
+    queries = [f"<s>2 + 2 = ? {text}</s>" for text in (RIGHT, WRONG, SILENT)]
+    found = reward_func(queries, ["2 + 2 = ?"] * 3, ["4"] * 3, anything=1)
+    assert found["rewards"].tolist() == [1.0, 0.0, 0.0]
+    assert found["extra_logs"]["no_answer"].tolist() == [0.0, 0.0, 1.0]
+    rated = to_openrlhf(Marks())(["p seven", "p"], ["p", "p"], ["", ""])
+    assert (rated["rewards"].tolist(), rated["scores"].tolist()) == ([6.0, 0.0], [1.0, 0.0])
+
+
+def test_open_instruct() -> None:
+    verifier = to_open_instruct(MathVerifier(), weight=2.0)
+    assert (verifier.name, verifier.weight) == ("math", 2.0)
+    found = verifier(tokenized_prediction=[1, 2], prediction=RIGHT, label="4", query="2 + 2 = ?", rollout_state={})
+    assert (found.score, found.cost, found.reasoning) == (1.0, 0.0, "correct, answer 4")
+    assert asyncio.run(verifier.async_call([1, 2], WRONG, "4")).score == 0.0
+
+
+def test_verifiers_of_either_kind() -> None:
+    reward = to_verifiers(MathVerifier())
+    assert reward.__name__ == "math"
+    turns = [SimpleNamespace(role="assistant", content=RIGHT)]
+    assert asyncio.run(reward(prompt=TURNS, completion=turns, answer="4", task="default")) == 1.0
+    data, trace = SimpleNamespace(prompt="2 + 2 = ?", answer="4"), SimpleNamespace(last_reply=WRONG)
+    assert asyncio.run(reward(task=data, trace=trace)) == 0.0
+
+
+def callers(unscored: float | None) -> list[Any]:
+    verl, rlhf, verifiers = (make(Marks(), unscored=unscored) for make in (to_verl, to_openrlhf, to_verifiers))
+    instruct = to_open_instruct(Marks(), unscored=unscored)
+    return [
+        lambda: verl("m", "unknown", None)["score"],
+        lambda: rlhf(["unknown"], [""], [None])["rewards"].tolist()[0],
+        lambda: instruct([], "unknown", None).score,
+        lambda: asyncio.run(verifiers(completion="unknown")),
+    ]
+
+
+def test_what_is_not_known_is_an_error_or_what_was_said() -> None:
+    names = ("verl", "OpenRLHF", "open-instruct", "verifiers")
+    for name, call in zip(names, callers(None), strict=True):
+        with pytest.raises(
+            UnscoredError, match=rf"could not tell \(took too long\), and {name} knows no missing reward"
+        ):
+            call()
+    assert [call() for call in callers(0.25)] == [0.25] * 4
+    assert to_verl(Marks(), unscored=0.0)("m", "unknown", None)["unscored"] == 1.0
+    assert to_openrlhf(Marks(), unscored=0.0)(["unknown"], [""], [None])["extra_logs"]["unscored"].tolist() == [1.0]
+
+
+# lm-evaluation-harness.
+
+
+def test_lm_eval() -> None:
+    process_results = to_lm_eval(MathVerifier())
+    assert process_results({"question": "2 + 2 = ?", "answer": "It is 4.\n#### 4"}, [RIGHT]) == {
+        "correct": 1.0,
+        "unscored": 0.0,
+    }
+    assert process_results({"answer": "4"}, [[RIGHT, WRONG]]) == {"correct": 0.5, "unscored": 0.0}
+    rates = to_lm_eval(Marks(), metric="length")
+    assert rates({}, ["unknown"]) == {"unscored": 1.0}
+    assert rates({}, [["unknown", "four"]]) == {"length": 4.0, "unscored": 0.5}
+    with pytest.raises(InputError, match="no column 'gold' for the gold; there are 'answer'"):
+        to_lm_eval(MathVerifier(), gold="gold")({"answer": "4"}, [RIGHT])
