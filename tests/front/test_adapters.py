@@ -3,6 +3,8 @@ real ones call; TRL, which is installed here, calls in test_adapters_trl.py.
 """
 
 import asyncio
+import inspect
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -128,6 +130,13 @@ def test_trl_gets_none_for_what_is_not_known() -> None:
     assert first == second != third
 
 
+def test_trl_may_pickle_a_reward() -> None:
+    for run_async in (False, True):
+        reward = pickle.loads(pickle.dumps(to_trl(MathVerifier(), run_async=run_async)))
+        assert reward.__name__ == "math"
+        assert inspect.iscoroutinefunction(reward.__call__) == run_async
+
+
 def test_trl_conversations_and_async() -> None:
     reward = to_trl(MathVerifier(), run_async=True)
     completions = [[{"role": "assistant", "content": text}] for text in (RIGHT, WRONG, SILENT)]
@@ -171,11 +180,26 @@ def test_openrlhf() -> None:
 
 
 def test_open_instruct() -> None:
-    verifier = to_open_instruct(MathVerifier(), weight=2.0)
+    verifier = to_open_instruct(MathVerifier(), weight=2.0)()
     assert (verifier.name, verifier.weight) == ("math", 2.0)
     found = verifier(tokenized_prediction=[1, 2], prediction=RIGHT, label="4", query="2 + 2 = ?", rollout_state={})
     assert (found.score, found.cost, found.reasoning) == (1.0, 0.0, "correct, answer 4")
     assert asyncio.run(verifier.async_call([1, 2], WRONG, "4")).score == 0.0
+
+
+def test_open_instruct_finds_it_among_the_subclasses_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class VerifierFunction:
+        def __init__(self, name: str, weight: float = 1.0, verifier_config: Any = None) -> None:
+            self.name, self.weight, self.verifier_config = name, weight, verifier_config
+
+    theirs = SimpleNamespace(VerifierFunction=VerifierFunction, VerificationResult=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "open_instruct", SimpleNamespace(ground_truth_utils=theirs))
+    monkeypatch.setitem(sys.modules, "open_instruct.ground_truth_utils", theirs)
+    made = to_open_instruct(MathVerifier())
+    assert VerifierFunction.__subclasses__() == [made]
+    verifier = made("their settings")
+    assert (verifier.name, verifier.verifier_config) == ("math", "their settings")
+    assert verifier([], RIGHT, "4").score == 1.0
 
 
 def test_verifiers_of_either_kind() -> None:
@@ -189,7 +213,7 @@ def test_verifiers_of_either_kind() -> None:
 
 def callers(unscored: float | None) -> list[Any]:
     verl, rlhf, verifiers = (make(Marks(), unscored=unscored) for make in (to_verl, to_openrlhf, to_verifiers))
-    instruct = to_open_instruct(Marks(), unscored=unscored)
+    instruct = to_open_instruct(Marks(), unscored=unscored)()
     return [
         lambda: verl("m", "unknown", None)["score"],
         lambda: rlhf(["unknown"], [""], [None])["rewards"].tolist()[0],

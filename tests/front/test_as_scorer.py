@@ -92,7 +92,8 @@ def test_adapters_and_as_scorer_undo_each_other() -> None:
     sample = Sample(prompt="2 + 2 = ?", completion=r"\boxed{4}", gold="4")
     makers: list[Any] = [to_trl, to_verl, to_openrlhf, to_open_instruct, to_verifiers, to_lm_eval]
     for make in makers:
-        [score] = as_scorer(make(MathVerifier())).score([sample])
+        made = make(MathVerifier())
+        [score] = as_scorer(made() if isinstance(made, type) else made).score([sample])
         assert score.value == 1.0, make.__name__
 
 

@@ -14,6 +14,7 @@ def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) 
     """A reward function for the GRPOTrainer and RLOOTrainer of TRL (1.16), sync or, for scorers that wait, async.
 
     A score without a value is None there: such a completion is left out of its group's mean and has the advantage 0.
+    That holds for one function: of several, TRL adds up what is there, so give it a WeightedSum of scorers instead.
     TRL's table of completions gets the outcome and the answer of each, its metrics the share without a score.
 
     Args:
@@ -24,18 +25,32 @@ def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) 
         InputError: when it is called, if the column is not there.
         GoldError: when it is called, if a gold cannot be read.
     """
+    return (_AsyncTRLReward if run_async else _TRLReward)(scorer, gold)
 
-    def rewards(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        samples = _trl_samples(prompts, completions, columns, gold)
-        return _trl_rewards(scorer.score(samples), scorer, columns)
 
-    async def rewards_async(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        samples = _trl_samples(prompts, completions, columns, gold)
-        return _trl_rewards(await asyncio.to_thread(scorer.score, samples), scorer, columns)
+@dataclass(frozen=True)
+class _TRLReward:
+    """An object and not a closure, since TRL's asynchronous trainer pickles it."""
 
-    function = rewards_async if run_async else rewards
-    function.__name__ = function.__qualname__ = scorer.name  # what TRL calls its metrics by
-    return function
+    scorer: Scorer
+    gold: str | None
+
+    @property
+    def __name__(self) -> str:
+        return self.scorer.name  # what TRL calls its metrics by
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        scores = self.scorer.score(_trl_samples(prompts, completions, columns, self.gold))
+        return _trl_rewards(scores, self.scorer, columns)
+
+
+@dataclass(frozen=True)
+class _AsyncTRLReward(_TRLReward):
+    async def __call__(  # type: ignore[override]  # a coroutine is what makes it the other kind
+        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
+    ) -> list[float | None]:
+        samples = _trl_samples(prompts, completions, columns, self.gold)
+        return _trl_rewards(await asyncio.to_thread(self.scorer.score, samples), self.scorer, columns)
 
 
 def _trl_samples(
@@ -74,8 +89,8 @@ def to_verl(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., d
     a question is taken from `extra_info["question"]` if there is one.
 
     Args:
-        unscored: what counts where the scorer could not tell, since verl knows no missing reward: a NaN spoils its
-            whole group. By default that is an error, which ends the run.
+        unscored: what counts where the scorer could not tell. By default that is an error, by which verl's trainer
+            drops that trajectory and keeps the others; its older trainer (V0) ends. A NaN would spoil the whole group.
 
     Raises:
         UnscoredError: when it is called, if the scorer could not tell and `unscored` does not say what that counts.
@@ -154,47 +169,54 @@ class Verification:
     reasoning: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenInstructVerifier:
-    """Has the call, `async_call`, `name` and `weight` of open-instruct's VerifierFunction."""
-
-    scorer: Scorer
-    unscored: float | None
-    weight: float
-
-    @property
-    def name(self) -> str:
-        return self.scorer.name
-
-    def __call__(
-        self,
-        tokenized_prediction: Sequence[int],
-        prediction: str,
-        label: Any,
-        query: str | None = None,
-        rollout_state: Any = None,
-    ) -> Verification:
-        meta = {"completion_tokens": len(tokenized_prediction)}
-        sample = Sample(prompt=query or "", completion=prediction, gold=gold_of(label), meta=meta)
-        [score] = self.scorer.score([sample])
-        value = value_of(score, self.scorer, "open-instruct", self.unscored)
-        return Verification(score=value, reasoning=f"{score.outcome.value}, answer {score.answer}")
-
-    async def async_call(self, *arguments: Any, **named: Any) -> Verification:
-        return await asyncio.to_thread(self, *arguments, **named)
-
-
-def to_open_instruct(scorer: Scorer, *, unscored: float | None = None, weight: float = 1.0) -> OpenInstructVerifier:
-    """A verifier for open-instruct.
+def to_open_instruct(scorer: Scorer, *, unscored: float | None = None, weight: float = 1.0) -> type:
+    """A verifier class for open-instruct, which finds it once it is made: a row names it by the scorer's name. (Written
+    by its source of 2026; it could not be installed here.)
 
     Args:
-        unscored: what counts where the scorer could not tell, since open-instruct knows no missing reward.
+        unscored: what counts where the scorer could not tell, since open-instruct knows no missing reward: an error
+            fails its whole batch.
         weight: by which open-instruct multiplies the score.
 
     Raises:
         UnscoredError, GoldError: as `to_verl`.
     """
-    return OpenInstructVerifier(scorer=scorer, unscored=unscored, weight=weight)
+    try:
+        from open_instruct.ground_truth_utils import VerificationResult, VerifierFunction
+    except ImportError:
+        base, result = _VerifierFunction, Verification
+    else:
+        base, result = VerifierFunction, VerificationResult
+
+    class MarkschemeVerifier(base):  # type: ignore[misc, valid-type]
+        def __init__(self, verifier_config: Any = None) -> None:
+            super().__init__(scorer.name, weight=weight, verifier_config=verifier_config)
+
+        def __call__(
+            self,
+            tokenized_prediction: Sequence[int],
+            prediction: str,
+            label: Any,
+            query: str | None = None,
+            rollout_state: Any = None,
+        ) -> Any:
+            meta = {"completion_tokens": len(tokenized_prediction)}
+            sample = Sample(prompt=query or "", completion=prediction, gold=gold_of(label), meta=meta)
+            [score] = scorer.score([sample])
+            value = value_of(score, scorer, "open-instruct", unscored)
+            return result(score=value, reasoning=f"{score.outcome.value}, answer {score.answer}")
+
+        async def async_call(self, *arguments: Any, **named: Any) -> Any:
+            return await asyncio.to_thread(self, *arguments, **named)
+
+    return MarkschemeVerifier
+
+
+class _VerifierFunction:
+    """Stands in for open-instruct's base class where that is not installed."""
+
+    def __init__(self, name: str, weight: float = 1.0, verifier_config: Any = None) -> None:
+        self.name, self.weight, self.verifier_config = name, weight, verifier_config
 
 
 def to_verifiers(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., Any]:
