@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 # The current folder stays off Python's path: what runs is what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help quickstart test test-vllm test-processes test-peers lint wheel policy bench-verifiers bench-grpo bench-reward-model study clean
+.PHONY: help quickstart test test-vllm test-processes test-peers lint docs wheel policy bench-verifiers bench-grpo bench-reward-model study clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -36,6 +36,9 @@ lint: $(VENV)/installed ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed ## the site, into build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -c docs . build/docs
 
 wheel: $(VENV)/installed ## build dist/*.whl
 

@@ -14,12 +14,13 @@ BESIDE_PEERS = {
     **{name: {"markscheme.grpo"} for name in ("contenders.py", "plan.py", "whole_steps.py")},
     "reward_model.py": {"markscheme.reward_models", "markscheme.verifiers"},  # a verifier makes its pairs
     "reward_model_worker.py": {"markscheme.reward_models"},
+    "serving.py": {"markscheme.verifiers"},
 }
 """Benchmarks that measure a room from inside import that room."""
 ROOMS = ("verifiers", "reward_models", "grpo", "benchmarks")
 PLAIN = (
     *("scoring", "compose", "problems", "prompting", "generation", "files", "run_log", "workers"),
-    *("score_rows", "score_workers", "score_output"),
+    *("score_rows", "score_workers", "score_output", "scorer_process"),
 )
 
 

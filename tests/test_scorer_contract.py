@@ -20,6 +20,8 @@ from markscheme.policy.make import make_model, make_tokenizer
 from markscheme.remote_scorer import RemoteScorer
 from markscheme.reward_models import Judge, JudgeConfig, ProcessRewardModel, RewardModel, RewardNetwork
 from markscheme.scoring import Outcome, Sample, Score, Scorer
+from markscheme.serve.config import ServeConfig
+from markscheme.serve.server import ScoringServer, listen, url_of
 from markscheme.verifiers import (
     AnswerKind,
     ChoiceVerifier,
@@ -120,6 +122,16 @@ SERVER = Server(("127.0.0.1", 0), Answers)  # goes with this process
 threading.Thread(target=SERVER.serve_forever, daemon=True).start()
 URL = f"http://127.0.0.1:{SERVER.server_port}"
 
+
+def served(scorer: Scorer) -> str:
+    """The address of a scoring server, which goes with this process."""
+    listener, ready = listen("127.0.0.1", 0), threading.Event()
+    server = ScoringServer(scorer, ServeConfig(), processes=1, batch_size=1, key=None)
+    threading.Thread(target=lambda: asyncio.run(server.serve(listener, ready.set)), daemon=True).start()
+    assert ready.wait(60)
+    return url_of(listener)
+
+
 MATH = MathVerifier(deadline_s=DEADLINE_S)
 SCORERS: list[Scorer] = [
     MATH,
@@ -153,6 +165,7 @@ SCORERS: list[Scorer] = [
     Judge(JudgeConfig(url=f"{URL}/v1", model="judge")),
     Judge(JudgeConfig(url=f"{URL}/v1", model="judge", votes=3, temperature=1.0)),
     RemoteScorer(URL, chunk_size=10),
+    RemoteScorer(served(MathVerifier(profile="gsm8k", lenient=True)), chunk_size=10),
     WeightedSum({"nested": (Clip(Gate(NumericVerifier(), FormatVerifier()), low=0.0, high=0.5), 2.0)}),
 ]
 

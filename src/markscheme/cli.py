@@ -6,8 +6,9 @@ import os
 import sys
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from inspect import BoundArguments
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from markscheme.scoring import GoldError
 COMMANDS = {
     "quickstart": "The whole story on the embedded policy: evaluate, train, evaluate again, report.",
     "score": "Score the completions in a file.",
+    "serve": "Score over HTTP.",
     "evaluate": "Measure a policy on a task.",
     "compare": "Compare two evaluations, problem by problem.",
     "regrade": "Judge the completions in a log of this or another harness again.",
@@ -73,12 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(tokens: list[str]) -> int:
     """Runs a command and returns its exit code."""
     warnings.showwarning = _print_warning
-    app = make_app()
     try:
-        _check_command(tokens)
-        app.config = (*_settings_file(tokens), *_preset(tokens))
-        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        _check_numbers(bound.arguments)
+        command, bound = bind(tokens)
     except UnusedCliTokensError as error:
         return _complain(InputError(f"do not know what to do with {' '.join(error.unused_tokens or ())}; see --help"))
     except (CycloptsError, ValueError, OSError) as error:
@@ -87,7 +85,8 @@ def run(tokens: list[str]) -> int:
         if not isinstance(error.__cause__, ModuleNotFoundError):
             raise
         needed = f"markscheme {tokens[0]} needs {error.__cause__.name}, which is not installed"
-        return _complain(InputError(f"{needed}: pip install 'markscheme[train]'"))
+        extra = "serve" if tokens[0] == "serve" else "train"
+        return _complain(InputError(f"{needed}: pip install 'markscheme[{extra}]'"))
     try:
         result = command(*bound.args, **bound.kwargs)
     except (InputError, GoldError, OSError, FloatingPointError) as error:
@@ -102,6 +101,21 @@ def run(tokens: list[str]) -> int:
         print("\nstopped; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     return result if isinstance(result, int) else 0
+
+
+def bind(tokens: list[str]) -> tuple[Callable[..., Any], BoundArguments]:
+    """The function that a command line calls, and with what; nothing is run yet.
+
+    Raises:
+        CycloptsError: if an option is unknown, missing or of another type.
+        ValueError, OSError: if a setting is refused.
+    """
+    _check_command(tokens)
+    app = make_app()
+    app.config = (*_settings_file(tokens), *_preset(tokens))
+    command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    _check_numbers(bound.arguments)
+    return command, bound
 
 
 def _check_command(tokens: list[str]) -> None:

@@ -121,7 +121,7 @@ class JSONClient:
             reason = f"the answer is larger than {MAX_BODY_BYTES} bytes"
             raise RequestFailedError(reason, status=response.status_code)
         try:
-            return _decoded(body)
+            return decode_json(body)
         except (ValueError, RecursionError) as error:  # no UTF-8, 100,000 brackets, a number of 5,000 digits
             reason = f"the answer is not JSON ({self._words(error)})"
             raise RequestFailedError(reason, status=response.status_code) from error
@@ -129,7 +129,7 @@ class JSONClient:
     def _refusal(self, response: httpx2.Response, body: bytes) -> RequestFailedError:
         text = self._without_key(body.decode("utf-8", "replace"))
         try:
-            decoded = _decoded(text)
+            decoded = decode_json(text)
         except (ValueError, RecursionError):
             decoded = None
         reason = f"HTTP {response.status_code} {_one_line(text) or response.reason_phrase}"
@@ -197,8 +197,9 @@ def _read(response: httpx2.Response, max_bytes: int, deadline: float) -> bytes:
     return b"".join(pieces)
 
 
-def _decoded(text: bytes | str) -> Any:
-    """
+def decode_json(text: bytes | str) -> Any:
+    """JSON as the standard has it: no NaN, no infinity.
+
     Raises:
         ValueError: if it is not JSON, or holds a number that is not finite.
         RecursionError: if it is nested too deep.

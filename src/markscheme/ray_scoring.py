@@ -28,7 +28,7 @@ from markscheme.commands.score import SOME_FAILED, summary
 from markscheme.commands.shared import RULES, scorer_by_name
 from markscheme.files import InputError, whole_folder
 from markscheme.score_rows import Tally, sample_of, score_lines, tally_of
-from markscheme.score_workers import RowByRow
+from markscheme.scorer_process import RowByRow
 from markscheme.scoring import GoldError, Score, Scorer
 
 BATCH_SIZE = 512

@@ -8,36 +8,22 @@ rows it was; with the second, a worker cannot be ended while it works.
 
 import io
 import json
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any, NoReturn
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
-import markscheme.workers as workers
 from markscheme.files import InputError
 from markscheme.score_rows import Batch, ScoredBatch, Tally, score_here, score_lines
-from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
+from markscheme.scorer_process import Broken, RowByRow, ScorerProcess, run_scorer_process
+from markscheme.scoring import GoldError, Scorer
 
 BATCHES_A_PROCESS = 4
 """Read and not yet written, so that the others have work while one batch takes its time."""
 MAX_FAILED_STARTS = 3
 """In a row; then it is not the rows that end the workers."""
-END_GRACE_S = 1.0
-"""For a worker to end the processes of its own, then it is killed."""
-
-
-def core_count() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # what containers set
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def score_in_workers(
@@ -132,7 +118,7 @@ class _Team:
             return
         job.deaths += 1
         if job.alone:
-            broken = _Broken(f"the scoring process {cause} on this row")
+            broken = Broken(f"the scoring process {cause} on this row")
             [job.result] = score_here([job.batch], broken, self._name)
         elif job.deaths == 1:
             self._new_worker().give(job)
@@ -147,16 +133,8 @@ class _Worker:
     def __init__(self, setting: bytes) -> None:
         self.job: _Job | None = None
         self.ready = False
-        self.connection, other_end = Pipe()
-        with other_end:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(other_end.fileno())],
-                stdin=subprocess.PIPE,  # never written to: it closes when this process is gone, however that came
-                stdout=2,  # what a scorer prints must not mix with the rows
-                pass_fds=[other_end.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
-                start_new_session=True,  # Ctrl-C is for this process to handle
-            )
+        self._process = ScorerProcess(__name__)
+        self.connection = Connection(self._process.socket.detach())
         self._send(setting)
 
     def give(self, job: _Job) -> None:
@@ -187,54 +165,25 @@ class _Worker:
 
     def release(self) -> None:
         """Tells it to end."""
-        assert self._process.stdin
-        self._process.stdin.close()
+        self._process.release()
 
     def end(self) -> str:
         """Ends it and says how it ended."""
         self.release()
         self.connection.close()
-        try:
-            code = self._process.wait(END_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        if code == workers.OUT_OF_MEMORY_EXIT:
-            return "ran out of memory"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """What stands in for the scorer where it broke."""
-
-    message: str
-    name = version = "broken"
-
-    def score(self, samples: Sequence[Sample]) -> list[Score]:
-        return [Score(value=None, outcome=Outcome.FAILED, evidence={"message": self.message}) for _ in samples]
+        return self._process.end()
 
 
 # The worker's end.
 
 
-def _serve(descriptor: int) -> None:
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    workers.MAX_PROCESSES = 1  # every core has its worker here: a pool that the scorer keeps gets one process
+def _work(descriptor: int) -> None:
     connection = Connection(descriptor)
-    try:
-        scorer, name = pickle.loads(connection.recv_bytes())
-        connection.send_bytes(b"ready")
-        while True:
-            number, _, text = connection.recv_bytes().partition(b"\n")
-            connection.send_bytes(_answer(io.BytesIO(text).readlines(), int(number), scorer, name))
-    except (EOFError, ConnectionError):  # the parent is gone
-        return
-    except MemoryError:
-        os._exit(workers.OUT_OF_MEMORY_EXIT)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is leaving
+    scorer, name = pickle.loads(connection.recv_bytes())
+    connection.send_bytes(b"ready")
+    while True:
+        number, _, text = connection.recv_bytes().partition(b"\n")
+        connection.send_bytes(_answer(io.BytesIO(text).readlines(), int(number), scorer, name))
 
 
 def _answer(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: str) -> bytes:
@@ -247,33 +196,5 @@ def _answer(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: str) 
     return json.dumps(head).encode() + b"\n" + text
 
 
-@dataclass(frozen=True, slots=True)
-class RowByRow:
-    """A scorer whose error costs no row but the one it belongs to."""
-
-    scorer: Scorer
-    name = version = "row by row"
-
-    def score(self, samples: Sequence[Sample]) -> list[Score]:
-        try:
-            return self.scorer.score(samples)
-        except (InputError, GoldError, MemoryError):  # after the last one, a fresh process is better
-            raise
-        except Exception as error:  # the one boundary: a bug of the scorer is an outcome
-            if len(samples) == 1:
-                return _Broken(f"{type(error).__name__}: {error}").score(samples)
-            return [score for sample in samples for score in self.score([sample])]
-
-
-def _end_with_the_parent() -> None:
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _leave(*_: object) -> NoReturn:
-    """Raises where the worker is, so that a scorer can end processes of its own."""
-    sys.exit()
-
-
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    run_scorer_process(_work)

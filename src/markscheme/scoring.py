@@ -15,7 +15,9 @@ class Outcome(StrEnum):
     """What happened when a completion was judged, kept apart from how much it is worth."""
 
     CORRECT = "correct"
+    """The answer is the gold."""
     INCORRECT = "incorrect"
+    """It is another."""
     NO_ANSWER = "no_answer"
     """The completion commits to no answer."""
     RATED = "rated"

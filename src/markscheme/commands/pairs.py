@@ -16,7 +16,7 @@ from markscheme.files import InputError, column, read_jsonl
 from markscheme.progress import progress_bar
 from markscheme.score_output import Output
 from markscheme.score_rows import PROMPT_COLUMNS, ScoredBatch, numbered_rows, score_of
-from markscheme.score_workers import core_count
+from markscheme.scorer_process import core_count
 from markscheme.scoring import Outcome
 from markscheme.verdict_pairs import Labelled, verdict_pairs, write_pairs
 

@@ -1,4 +1,4 @@
-"""What `markscheme grpo` rewards beside the verdict: a reward model, and how it counts."""
+"""What `markscheme grpo` and `serve` reward beside the verdict: a reward model, and how it counts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ class RewardOptions:
     """Whether a reward model counts, and how."""
 
     reward_model: Path | None = None
-    """Folder of a reward model that counts too; --scorer is then the verifier, which also judges the dev problems."""
+    """Folder of a reward model that counts too; --scorer is then the verifier, which alone judges dev problems."""
     reward: Literal["gate", "shaped", "sum", "model"] | None = None
     """How it counts. gate (the default): its rating where the verifier says correct, and less elsewhere; shaped:
     sigmoid(rating / 2) - 1, and 1 more where it says correct (Qwen2.5-Math); sum: the verdict + --reward-weight *

@@ -16,7 +16,8 @@ from markscheme.files import InputError
 from markscheme.progress import progress_bar
 from markscheme.score_output import Output, is_stream, open_output
 from markscheme.score_rows import Tally, read_batches, score_here
-from markscheme.score_workers import core_count, score_in_workers
+from markscheme.score_workers import score_in_workers
+from markscheme.scorer_process import core_count
 from markscheme.scoring import Outcome, Scorer
 
 MIN_BATCH_LINES, MAX_BATCH_LINES = 8, 128
