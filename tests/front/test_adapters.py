@@ -23,8 +23,7 @@ from markscheme.adapters import (
     to_verifiers,
     to_verl,
 )
-from markscheme.adapters.reading import completion_of, gold_of, prompt_of
-from markscheme.adapters.trainers import completion_in
+from markscheme.adapters.reading import completion_in, completion_of, gold_of, prompt_of
 from markscheme.files import InputError
 from markscheme.scoring import GoldError, Outcome, Sample, Score
 from markscheme.verifiers import MathVerifier

@@ -105,6 +105,8 @@ async def test_what_openrlhf_sends(toys: Any) -> None:
             200,
             {"rewards": values, "scores": values, "extra_logs": {}},
         )
+        templated = {"query": ["<s>say: abcd</s>"], "prompts": ["say: "]}  # as OpenRLHF decodes it
+        assert (await client.ask("/get_reward", templated))[1]["rewards"] == [0.5]
         assert (await client.ask("/get_reward", {"query": ["say abcd"]}))[1]["rewards"] == [0.5]
         assert (await client.ask("/get_reward", {"query": [], "prompts": None}))[1]["rewards"] == []
 

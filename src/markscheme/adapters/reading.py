@@ -2,6 +2,7 @@
 missing one.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,10 @@ from markscheme.scoring import Message, Score, Scorer
 
 GOLD_NAMES = ("gold", "answer", "ground_truth", "solution", "target", "label")
 """Columns in which other tools keep golds; the first that is there counts."""
+
+
+_SPECIAL_END = re.compile(r"(?:<(?:/s|eos|\|[a-z_]{1,30}\|)>\s*)+\Z")
+"""Special tokens after a completion, by the look of them."""
 
 
 class UnscoredError(RuntimeError):
@@ -69,6 +74,16 @@ def completion_of(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return "\n".join(_text(_field(turn, "content")) for turn in _turns(value) if _field(turn, "role") == "assistant")
+
+
+def completion_in(query: str, prompt: str) -> str:
+    """What follows the prompt in a query, without special tokens such as <s> around them; all of it where the prompt
+    does not stand in it.
+
+    >>> completion_in("<s>2 + 2 = ? 4</s>", "2 + 2 = ?")
+    ' 4'
+    """
+    return _SPECIAL_END.sub("", query.partition(prompt)[2] if prompt and prompt in query else query)
 
 
 def _turns(value: Any) -> Sequence[Any]:

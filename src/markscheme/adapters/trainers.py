@@ -1,12 +1,11 @@
 """Scorers as the rewards of other trainers. What each passes and expects was seen in the versions named."""
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markscheme.adapters.reading import completion_of, gold_name, gold_of, prompt_of, value_of
+from markscheme.adapters.reading import completion_in, completion_of, gold_name, gold_of, prompt_of, value_of
 from markscheme.scoring import Outcome, Sample, Score, Scorer
 
 
@@ -145,19 +144,6 @@ def to_openrlhf(scorer: Scorer, *, unscored: float | None = None) -> Callable[..
         }
 
     return reward_func
-
-
-def completion_in(query: str, prompt: str) -> str:
-    """What follows the prompt in a query, without special tokens such as <s> around them; all of it where the prompt
-    does not stand in it.
-
-    >>> completion_in("<s>2 + 2 = ? 4</s>", "2 + 2 = ?")
-    ' 4'
-    """
-    return _SPECIAL_END.sub("", query.partition(prompt)[2] if prompt and prompt in query else query)
-
-
-_SPECIAL_END = re.compile(r"(?:<(?:/s|eos|\|[a-z_]{1,30}\|)>\s*)+\Z")
 
 
 @dataclass(frozen=True, slots=True)

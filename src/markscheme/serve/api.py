@@ -85,22 +85,18 @@ class ScoringApi:
         if int(request.headers.get("content-length", "0")) > limit:
             raise _too_large(limit)
         try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
-                async for piece in request.stream():
-                    size += len(piece)
-                    self._held_bytes += len(piece)
-                    if size > limit:
-                        raise _too_large(limit)
-                    if self._held_bytes > HELD_BODIES * limit:
-                        raise RefusedError(429, "busy", "too many bytes are in progress", wait_s=SOON_S)
-                    pieces.append(piece)
-        except TimeoutError as error:
-            self._held_bytes -= size
-            raise RefusedError(408, "slow", f"the body has not come in {BODY_DEADLINE_S:g} s") from error
-        except BaseException:
-            self._held_bytes -= size
-            raise
-        try:
+            try:
+                async with asyncio.timeout(BODY_DEADLINE_S):
+                    async for piece in request.stream():
+                        size += len(piece)
+                        self._held_bytes += len(piece)
+                        if size > limit:
+                            raise _too_large(limit)
+                        if self._held_bytes > HELD_BODIES * limit:
+                            raise RefusedError(429, "busy", "too many bytes are in progress", wait_s=SOON_S)
+                        pieces.append(piece)
+            except TimeoutError as error:
+                raise RefusedError(408, "slow", f"the body has not come in {BODY_DEADLINE_S:g} s") from error
             yield read_json(b"".join(pieces))
         except RecursionError as error:
             raise RefusedError(400, "json", "the body is nested too deep") from error

@@ -24,7 +24,8 @@ class ServeConfig:
     max_waiting: int = 10_000
     """Samples that may wait for a process; a request that does not fit is answered by 429."""
     deadline_s: float = 30.0
-    """For one sample, once a process has it; then the process is ended, and the sample is undecided."""
+    """For one sample, once a process has it; then the process is ended, and the sample is undecided. A reward model has
+    it for a batch of up to 32, and then for each of them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

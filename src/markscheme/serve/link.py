@@ -61,14 +61,31 @@ class Link:
         self._timeout: asyncio.Timeout | None = None
         """Of the answer that is awaited now."""
 
+    async def begin(self, setting: bytes) -> dict[str, str]:
+        """What the process says once it has its setting; nothing if it has ended.
+
+        Raises:
+            StartError: if it says nothing for too long.
+        """
+        self._writer.write(setting)
+        try:
+            async with asyncio.timeout(START_DEADLINE_S):
+                line = await self._reader.readline()
+        except TimeoutError:
+            raise StartError(f"not ready after {START_DEADLINE_S:g} s") from None
+        except OSError:
+            line = b""
+        answer: dict[str, str] = json.loads(line) if line.endswith(b"\n") else {}
+        return answer
+
     def give(self, jobs: Sequence[Job]) -> None:
         """Hands over a batch."""
         self._writer.write(f"[{', '.join(job.text for job in jobs)}]\n".encode())
         self.in_hand.append(jobs)
         if len(self.in_hand) == 1:
-            self._begin()
+            self._start_clock()
 
-    def _begin(self) -> None:
+    def _start_clock(self) -> None:
         self.begun_at = asyncio.get_running_loop().time()
         if self._timeout is not None:
             self._timeout.reschedule(self.begun_at + self._deadline_s)
@@ -82,7 +99,7 @@ class Link:
         try:
             async with asyncio.timeout(None) as self._timeout:
                 if self.in_hand:
-                    self._begin()
+                    self._start_clock()
                 line = await self._reader.readline()
             if line.endswith(b"\n"):
                 return _results(line, len(self.in_hand[0]))
@@ -99,7 +116,9 @@ class Link:
     async def end(self, *, kill: bool = False) -> str:
         """Ends the process, at once or with time to end others, and says how it ended."""
         self._writer.close()
-        return await _end(self._process, kill=kill)
+        if kill:
+            self._process.kill()
+        return await asyncio.to_thread(self._process.end)
 
 
 def _results(line: bytes, count: int) -> list[Result]:
@@ -115,12 +134,6 @@ def _result(record: Mapping[str, Any]) -> Result:
     return Score.from_dict(record)
 
 
-async def _end(process: ScorerProcess, *, kill: bool) -> str:
-    if kill:
-        process.kill()
-    return await asyncio.to_thread(process.end)
-
-
 async def start_link(setting: bytes, deadline_s: float) -> Link:
     """A process that is ready to score by its setting.
 
@@ -131,21 +144,14 @@ async def start_link(setting: bytes, deadline_s: float) -> Link:
         process = ScorerProcess(WORKER)
     except OSError as error:  # no more processes, or no memory for one
         raise StartError(str(error)) from error
+    reader, writer = await asyncio.open_unix_connection(sock=process.socket, limit=MAX_ANSWER_BYTES)
+    link = Link(process, reader, writer, deadline_s)
     try:
-        reader, writer = await asyncio.open_unix_connection(sock=process.socket, limit=MAX_ANSWER_BYTES)
-        writer.write(setting)
-        async with asyncio.timeout(START_DEADLINE_S):
-            line = await reader.readline()
-    except TimeoutError:
-        await _end(process, kill=True)
-        raise StartError(f"not ready after {START_DEADLINE_S:g} s") from None
-    except OSError:
-        line = b""
+        answer = await link.begin(setting)
     except BaseException:
-        await _end(process, kill=True)
+        await link.end(kill=True)
         raise
-    answer = json.loads(line) if line.endswith(b"\n") else {}
     if "ready" not in answer:
-        cause = await _end(process, kill=False)
+        cause = await link.end()
         raise StartError(answer.get("error") or f"the process {cause}")
-    return Link(process, reader, writer, deadline_s)
+    return link

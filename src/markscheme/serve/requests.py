@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markscheme.adapters.reading import completion_in
 from markscheme.http_json import decode_json
 from markscheme.scoring import Sample
 
@@ -81,7 +82,7 @@ def _column(body: Mapping[str, Any], name: str, length: int) -> Sequence[Any]:
 
 def _query(query: Any, prompt: Any, label: Any, index: int) -> Sample:
     prompt = "" if prompt is None else prompt
-    completion = query.removeprefix(prompt) if isinstance(query, str) and isinstance(prompt, str) else query
+    completion = completion_in(query, prompt) if isinstance(query, str) and isinstance(prompt, str) else query
     gold = str(label) if isinstance(label, int | float) and not isinstance(label, bool) else label
     return _sample({"prompt": prompt, "completion": completion, "gold": gold}, index, "query")
 
