@@ -224,18 +224,6 @@ def test_an_actor_that_dies_is_replaced(tmp_path: Path) -> None:
     assert values == {i: (len(str(marker)) if i == 5 else i) / 8 for i in range(12)}
 
 
-def test_the_page_in_docs_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "scoring-on-a-cluster.md").read_text(encoding="utf-8")
-    first, second = re.findall("```python\n(.*?)```", page, re.DOTALL)
-    pq.write_table(pa.Table.from_pylist(problems()[:3]), tmp_path / "completions.parquet")
-    names: dict[str, Any] = {}
-    exec(first.replace("s3://bucket", str(tmp_path)), names)
-    said = [line.partition(" {")[0] for line in capsys.readouterr().out.splitlines()]
-    assert said == ["q0 1.0", "q1 0.0", "q2 0.0"]
-    exec(second, names)  # which has no such folder to read, and reads none yet
-    assert isinstance(names["judged"], ray.data.Dataset)
-
-
 # The command.
 
 

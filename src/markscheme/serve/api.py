@@ -56,7 +56,8 @@ class ScoringApi:
             if not nulls:
                 _check_all_scored(scores)
             values = [score.value for score in scores]
-            return _json({"rewards": values, "scores": values, "extra_logs": {}})
+            shares = [value if value is None else min(1.0, max(0.0, value)) for value in values]  # it filters by these
+            return _json({"rewards": values, "scores": shares, "extra_logs": {}})
 
     async def health(self) -> Response:
         """Whether the server takes samples: 200 or 503. Needs no key."""
