@@ -105,7 +105,7 @@ async def test_what_openrlhf_sends(toys: Any) -> None:
             200,
             {"rewards": values, "scores": values, "extra_logs": {}},
         )
-        templated = {"query": ["<s>say: abcd</s>"], "prompts": ["say: "]}  # as OpenRLHF decodes it
+        templated = {"query": ["<s>Why? say abcd</s>"], "prompts": ["Why? "]}  # as OpenRLHF decodes it
         assert (await client.ask("/get_reward", templated))[1]["rewards"] == [0.5]
         long = (await client.ask("/get_reward", {"query": [f"say {'a' * 16}"]}))[1]
         assert (long["rewards"], long["scores"]) == ([2.0], [1.0])  # scores are to be from 0 to 1
