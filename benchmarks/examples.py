@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from markscheme.benchmarks.compare import Comparison
+from markscheme.benchmarks.comparison import Comparison
 from markscheme.benchmarks.outcomes import Evaluation, GradedCompletion, Kind, ProblemOutcome
 from markscheme.score_rows import failure_of
 from markscheme.scoring import Outcome

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from markscheme.benchmarks.votes import Vote
-from markscheme.files import InputError, read_jsonl
+from markscheme.files import InputError, StrPath, read_jsonl
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
 from markscheme.scoring import Score
@@ -56,13 +56,23 @@ class ProblemOutcome:
         return () if self.greedy is None else (self.greedy,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Evaluation:
     """A finished evaluation of one policy."""
 
     outcomes: tuple[ProblemOutcome, ...]
     summary: Mapping[str, Any]
     """What `summary.json` holds."""
+
+    def __str__(self) -> str:
+        """Every metric in a table with its interval, the floor of a constant guess, and how completions ended."""
+        from markscheme.benchmarks.shown import as_text, evaluation_remarks, evaluation_table  # it needs this class
+
+        return as_text(evaluation_table(self), evaluation_remarks(self))
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {metric['value']:.3f}" for name, metric in self.summary.get("metrics", {}).items())
+        return f"<{type(self).__name__} of {len(self.outcomes):,} problems: {figures}>"
 
     @property
     def protocol(self) -> Mapping[str, Any]:
@@ -75,12 +85,13 @@ class Evaluation:
         return int(self.protocol["num_samples"])
 
 
-def load_evaluation(path: Path) -> Evaluation:
+def load_evaluation(path: StrPath) -> Evaluation:
     """Reads a finished evaluation from its folder.
 
     Raises:
         InputError: if the folder holds no finished evaluation, or its files do not fit together.
     """
+    path = Path(path)
     if not (path / SUMMARY).is_file():
         state = "the evaluation in it is unfinished; run it again, it goes on where it stopped"
         raise InputError(f"{path}: {state if (path / RECORDS).exists() else f'not an evaluation: no {SUMMARY} in it'}")

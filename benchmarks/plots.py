@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from markscheme.benchmarks.compare import GroupChange, Values
+from markscheme.benchmarks.comparison import GroupChange, Values
 from markscheme.benchmarks.findings import group_names
 from markscheme.benchmarks.metrics import bootstrap_interval
 from markscheme.benchmarks.outcomes import Evaluation

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from markscheme.benchmarks.few_shot import FewShotForm, file_form, train_split_form
-from markscheme.files import InputError
+from markscheme.files import InputError, StrPath
 from markscheme.prompting import PromptFormat
 
 NAMES = ("boxed-chat-0shot", "plain", "few-shot:K", "lm-eval:TASK")
@@ -115,14 +115,21 @@ class _Template(_Plain):
         return json.dumps([list(map(dict, messages)), options], sort_keys=True)
 
 
+BOXED_CHAT = EvaluationProtocol(name="boxed-chat-0shot", form=PromptFormat(), max_completion_tokens=BOXED_TOKENS)
+"""The question and a request for a boxed answer."""
+
+PLAIN = EvaluationProtocol(name="plain", form=PromptFormat(instruction=""), max_completion_tokens=GRADE_SCHOOL_TOKENS)
+"""The question and nothing else."""
+
+
 def protocol_named(
     name: str,
     *,
     task: str,
-    data: Path | None = None,
+    data: StrPath | None = None,
     difficulty: int = 4,
     problem_seed: int = 0,
-    exemplars: Path | None = None,
+    exemplars: StrPath | None = None,
 ) -> EvaluationProtocol:
     """A protocol by its name.
 
@@ -145,16 +152,16 @@ def protocol_named(
     if exemplars is not None and kind != "few-shot":
         raise InputError(f"the protocol {name} takes no file of exemplars; few-shot:K does")
     if name == "boxed-chat-0shot":
-        return EvaluationProtocol(name=name, form=PromptFormat(), max_completion_tokens=BOXED_TOKENS)
+        return BOXED_CHAT
     if name == "plain":
-        form = PromptFormat(instruction="")
-        return EvaluationProtocol(name=name, form=form, max_completion_tokens=GRADE_SCHOOL_TOKENS)
+        return PLAIN
     if kind == "few-shot" and of.isdecimal() and int(of) > 0:
         if exemplars is not None:
-            shots = file_form(exemplars, int(of), chat=chat)
+            shots = file_form(Path(exemplars), int(of), chat=chat)
         else:
+            folder = None if data is None else Path(data)
             shots = train_split_form(
-                task, int(of), data=data, difficulty=difficulty, problem_seed=problem_seed, chat=chat
+                task, int(of), data=folder, difficulty=difficulty, problem_seed=problem_seed, chat=chat
             )
         return EvaluationProtocol(
             name=name,

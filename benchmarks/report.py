@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from markscheme.benchmarks.compare import Comparison, GroupChange
+from markscheme.benchmarks.comparison import Comparison, GroupChange
 from markscheme.benchmarks.examples import example_groups, readable, sides, unscored_cases
 from markscheme.benchmarks.findings import LEVELS, SUBJECTS, counts_of
 from markscheme.benchmarks.outcomes import LOG_ENGINE, Kind
@@ -30,7 +30,7 @@ from markscheme.benchmarks.wording import (
     warnings_of,
     worst_group,
 )
-from markscheme.files import write_text
+from markscheme.files import StrPath, write_text
 
 REPORT, COMPARISON = "report.html", "comparison.json"
 PNG_DPI = 200
@@ -47,8 +47,8 @@ class Picture:
 
 def write_report(
     comparison: Comparison,
-    out: Path,
-    title: str,
+    out: StrPath,
+    title: str = "Before and after",
     training_metrics: Sequence[Mapping[str, Any]] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -61,6 +61,7 @@ def write_report(
     Raises:
         OSError: if `out` cannot be written.
     """
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     pictures = {
         name: _picture(figure, alt, out / f"{name}.png")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from markscheme.benchmarks.compare import Comparison
+from markscheme.benchmarks.comparison import Comparison
 from markscheme.benchmarks.examples import readable, sides
 from markscheme.benchmarks.findings import LEVELS, counts_of
 from markscheme.benchmarks.metrics import NEARLY

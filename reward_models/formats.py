@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from markscheme.files import InputError, column, read_jsonl
+from markscheme.files import InputError, StrPath, column, read_jsonl
 from markscheme.reward_models.preferences import Comparison, PreferencePair, Prompt, compared, rated
 from markscheme.reward_models.steps import LabelledSteps
 from markscheme.score_rows import PROMPT_COLUMNS, score_of
@@ -40,7 +40,7 @@ class Loaded:
     """How many labelled completions are in none of them, by the reason."""
 
 
-def load_comparisons(path: Path) -> Loaded:
+def load_comparisons(path: StrPath) -> Loaded:
     """The comparisons of a .jsonl or .jsonl.gz file, whose rows may be of any of these forms:
 
     - a pair: `chosen` and `rejected`, or lists of steps `chosen_steps` and `rejected_steps`; where there are any,
@@ -55,20 +55,20 @@ def load_comparisons(path: Path) -> Loaded:
     Raises:
         InputError: if the file holds nothing to learn from, or a row cannot be used.
     """
-    rows = _read(path)
+    rows = _read(Path(path))
     comparisons = [*compared(rows.pairs), *rows.rated]
     if not comparisons:
         raise InputError(f"{path}: no pairs in it, and no ratings{_beside(rows.left_out)}; {WAY_OUT}")
     return Loaded(comparisons=comparisons, left_out=dict(+rows.left_out))
 
 
-def load_pairs(path: Path) -> list[PreferencePair]:
+def load_pairs(path: StrPath) -> list[PreferencePair]:
     """All pairs of a file that `load_comparisons` reads.
 
     Raises:
         InputError: if the file holds no pair, or a row cannot be used.
     """
-    rows = _read(path)
+    rows = _read(Path(path))
     pairs = [*rows.pairs, *(pair for comparison in rows.rated for pair in comparison.pairs)]
     if not pairs:
         raise InputError(f"{path}: no pairs in it{_beside(rows.left_out)}; {WAY_OUT}")
@@ -399,7 +399,7 @@ def _verdict(row: _Row) -> float | None:
 # Solutions step by step.
 
 
-def load_steps(path: Path, neutral: Literal["ignored", "good"] = "ignored") -> list[LabelledSteps]:
+def load_steps(path: StrPath, neutral: Literal["ignored", "good"] = "ignored") -> list[LabelledSteps]:
     """The solutions with at least one labelled step of a .jsonl or .jsonl.gz file of any of these forms:
 
     - TRL's: `prompt`, `completions` (the steps) and `labels` (true, false or null; or shares from 0 to 1);
@@ -419,7 +419,7 @@ def load_steps(path: Path, neutral: Literal["ignored", "good"] = "ignored") -> l
         InputError: if the file holds no labelled step, or a row cannot be used.
     """
     solutions: list[LabelledSteps] = []
-    for row in _rows_of(path):
+    for row in _rows_of(Path(path)):
         if row.has("candidates"):
             solutions += _prm800k(row, neutral)
         elif row.has("completions"):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from markscheme.files import InputError, whole_folder, write_json
+from markscheme.files import InputError, StrPath, whole_folder, write_json
 from markscheme.models import add_lora, checkpoint_gradients, load_classifier, load_tokenizer, write_pretrained
 from markscheme.packing.attention import Packing, packing_for
 from markscheme.packing.sequences import TokenSequence, pack
@@ -89,12 +89,13 @@ class RewardNetwork(nn.Module):
         return network
 
     @classmethod
-    def load(cls, folder: Path) -> "RewardNetwork":
+    def load(cls, folder: StrPath) -> "RewardNetwork":
         """The inverse of `save`, in float32.
 
         Raises:
             InputError: if the folder holds no reward model.
         """
+        folder = Path(folder)
         check_folder(folder)
         try:
             settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
@@ -112,13 +113,14 @@ class RewardNetwork(nn.Module):
             raise InputError(f"{folder}: the reward model in it cannot be read ({error}); train it again") from error
         return network
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: StrPath) -> None:
         """Writes a folder, whole or not at all; an older reward model gives way. `AutoModelForSequenceClassification`
         reads it too: its logit is the reward before `standardise`.
 
         Raises:
             InputError: if the folder holds something else.
         """
+        folder = Path(folder)
         if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
             raise InputError(f"{folder} is not empty and holds no reward model: choose another folder")
         settings: dict[str, Any] = {"kind": self.kind, "centre": self.centre, "spread": self.spread}

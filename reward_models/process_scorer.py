@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from markscheme.files import InputError
+from markscheme.files import InputError, StrPath
 from markscheme.reward_models.model import RewardNetwork, kind_of
 from markscheme.reward_models.process import StepSequence, readable, render, values_of
 from markscheme.reward_models.process_evaluation import probability
@@ -46,13 +46,14 @@ class ProcessRewardModel:
 
     name = "process_reward_model"
 
-    def __init__(self, folder: Path, aggregate: Aggregate = "prod", token_budget: int = 8_192) -> None:
+    def __init__(self, folder: StrPath, aggregate: Aggregate = "prod", token_budget: int = 8_192) -> None:
         """`token_budget` tokens at most are read at a time.
 
         Raises:
             InputError: if the folder holds no reward model, or one that values whole completions.
             ValueError: if there is no such aggregate.
         """
+        folder = Path(folder)
         if kind_of(folder) != "process":
             raise InputError(f"{folder}: a reward model of whole completions, not of steps: take RewardModel")
         if aggregate not in AGGREGATES:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from markscheme.files import InputError
+from markscheme.files import InputError, StrPath
 from markscheme.reward_models.model import RewardNetwork, kind_of
 from markscheme.scoring import Outcome, Sample, Score
 
@@ -27,12 +27,13 @@ class RewardModel:
 
     name = "reward_model"
 
-    def __init__(self, folder: Path, token_budget: int = 8_192) -> None:
+    def __init__(self, folder: StrPath, token_budget: int = 8_192) -> None:
         """`token_budget` tokens at most are read at a time.
 
         Raises:
             InputError: if the folder holds no reward model, or one that values steps.
         """
+        folder = Path(folder)
         if kind_of(folder) != "outcome":
             raise InputError(f"{folder}: a process model, which values steps: take ProcessRewardModel")
         self.folder = folder

@@ -13,13 +13,21 @@ class AnswerKind(StrEnum):
     """How a completion states its answer."""
 
     BOX = "box"
+    r"""In `\boxed{...}`."""
     TAG = "tag"
+    """Between `<answer>` and `</answer>`."""
     HASHES = "hashes"
+    """After `####`, as in the solutions of GSM8K."""
     JSON = "json"
+    """As the answer of a JSON object."""
     SENTENCE = "sentence"
+    """In words: "The answer is ..."."""
     BOLD = "bold"
+    """In `**...**`, at the end."""
     FORMULA = "formula"
+    """In a formula, at the end."""
     LAST_NUMBER = "last_number"
+    """The last number of the last line, which only a lenient reading takes."""
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from markscheme.benchmarks.logs.lm_eval import SCHEMA, VERDICTS, responses_of
 from markscheme.benchmarks.logs.sample import LoggedSample
-from markscheme.files import InputError, write_lines
+from markscheme.files import InputError, StrPath, write_lines
 
 NO_FILTER = "none"  # what the harness calls it when nothing is filtered
 Row = Mapping[str, Any]
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 def write_lm_eval(
     samples: Sequence[LoggedSample],
-    path: Path,
+    path: StrPath,
     *,
     verdicts: Sequence[bool | None] | None = None,
     filter: str = "markscheme",
@@ -57,7 +57,7 @@ def write_lm_eval(
             base = group[0].row if group[0].rows else numbered[0][1]
             added.append(_verdict_row(base, group, [verdicts[index] for index in indices], filter))
     own.sort(key=lambda numbered: numbered[0])
-    write_lines(path, _lines([row for _, row in own], added))
+    write_lines(Path(path), _lines([row for _, row in own], added))
 
 
 def _lines(*parts: Sequence[Row]) -> Iterator[str]:

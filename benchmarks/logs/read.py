@@ -22,7 +22,7 @@ from markscheme.benchmarks.logs.sample import LoggedSample
 from markscheme.benchmarks.logs.simple_evals import read_simple_evals
 from markscheme.benchmarks.logs.values import kind_of, listed
 from markscheme.benchmarks.outcomes import KINDS, RECORDS, SUMMARY
-from markscheme.files import InputError
+from markscheme.files import InputError, StrPath
 
 PARQUET, ZIP = b"PAR1", b"PK"
 FOLDER_LOGS = ("samples_*.jsonl", "samples_*.jsonl.gz", "details_*.parquet", "*.eval")
@@ -33,7 +33,7 @@ NEEDED = (
 
 
 def read_log(
-    path: Path, *, filter: str | None = None, verdict: str | None = None, keep: Mapping[str, str] | None = None
+    path: StrPath, *, filter: str | None = None, verdict: str | None = None, keep: Mapping[str, str] | None = None
 ) -> list[LoggedSample]:
     """The samples of a log of lm-evaluation-harness, lighteval, Inspect or simple-evals, of plain rows, or of a folder
     of `markscheme evaluate`.
@@ -49,16 +49,18 @@ def read_log(
     Raises:
         InputError: if it is no such log, or a row of it cannot be read.
     """
+    path = Path(path)
     with _named_depth(path):
         return _read(_one_log(path), filter, verdict, keep)
 
 
-def filters_of(path: Path) -> tuple[str, ...]:
+def filters_of(path: StrPath) -> tuple[str, ...]:
     """What `read_log` takes as `filter`, in the order of the log; empty where the log has no such thing.
 
     Raises:
         InputError: if it is no such log, or a row of it cannot be read.
     """
+    path = Path(path)
     with _named_depth(path):
         path = _one_log(path)
         if path.is_dir():

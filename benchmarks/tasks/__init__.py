@@ -1,11 +1,10 @@
 """The tasks: GSM8K, MATH, MATH-500, CMATH, the generated task, and any JSONL file of problems."""
 
 import itertools
-from pathlib import Path
 
 from markscheme.benchmarks.tasks.datasets import HUB_DATASETS, load_problems, load_task
 from markscheme.benchmarks.tasks.generated import SOURCE, generated_problems
-from markscheme.files import InputError
+from markscheme.files import InputError, StrPath
 from markscheme.problems import Problem
 
 __all__ = ["generated_problems", "load_problems", "load_task", "task_problems"]
@@ -17,7 +16,7 @@ def task_problems(
     task: str,
     split: str,
     *,
-    data: Path | None = None,
+    data: StrPath | None = None,
     limit: int | None = None,
     difficulty: int = 4,
     seed: int = 0,
@@ -42,5 +41,5 @@ def task_problems(
     if task in HUB_DATASETS:
         return load_task(task, split, data)[:limit]
     if task.endswith((".jsonl", ".jsonl.gz")):
-        return load_problems(Path(task))[:limit]
+        return load_problems(task)[:limit]
     raise InputError(f"no task {task!r}; there are {', '.join(HUB_DATASETS)}, {SOURCE}, and .jsonl or .jsonl.gz files")

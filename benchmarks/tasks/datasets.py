@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markscheme.files import InputError, column, read_jsonl
+from markscheme.files import InputError, StrPath, column, read_jsonl
 from markscheme.problems import Problem
 
 Row = tuple[str, Mapping[str, Any]]
@@ -74,7 +74,7 @@ HUB_DATASETS: Mapping[str, HubDataset] = {
 }
 
 
-def load_task(name: str, split: str, data: Path | None = None) -> list[Problem]:
+def load_task(name: str, split: str, data: StrPath | None = None) -> list[Problem]:
     """The problems of one split of a data set; a problem's id is `name/split/row`, rows counted from 0.
 
     Two rows of MATH train have an empty box for an answer. They are left out with an EmptyGoldWarning that
@@ -103,7 +103,7 @@ def load_task(name: str, split: str, data: Path | None = None) -> list[Problem]:
             warnings.warn(message, UnpinnedWarning, stacklevel=2)
         rows = _hub_rows(dataset, split)
     else:
-        path = _local_file(name, split, data)
+        path = _local_file(name, split, Path(data))
         source = str(path)
         rows = _local_rows(path)
 
@@ -125,7 +125,7 @@ def load_task(name: str, split: str, data: Path | None = None) -> list[Problem]:
     return problems
 
 
-def load_problems(path: Path) -> list[Problem]:
+def load_problems(path: StrPath) -> list[Problem]:
     r"""The problems of any .jsonl or .jsonl.gz file with a question and a gold in each row.
 
     Columns: `question`, `problem` or `prompt`; `gold` or `answer`; `id` and `solution` if there are any. A gold
@@ -135,6 +135,7 @@ def load_problems(path: Path) -> list[Problem]:
         InputError: if the file cannot be read or is empty, or a row lacks one of the two, has an empty gold, or
             has the id of another row.
     """
+    path = Path(path)
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for index, (where, row) in enumerate(_local_rows(path)):

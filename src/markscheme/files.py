@@ -8,8 +8,12 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
+
+StrPath = str | PathLike[str]
+"""Of a file or a folder, as functions take it."""
 
 
 class InputError(ValueError):

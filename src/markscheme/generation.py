@@ -65,6 +65,11 @@ class Completion:
 class Generator(Protocol):
     """Whatever turns prompts into completions: an engine in this process, or a server."""
 
+    kind: str
+    """What records call it: torch, vllm, vllm servers."""
+    tokenizer: Any
+    """Of the policy whose completions it writes."""
+
     @property
     def batch_invariant(self) -> bool:
         """Whether a completion is the same whatever else is written with it."""
@@ -75,6 +80,14 @@ class Generator(Protocol):
 
         Raises:
             InputError: if a prompt is empty or leaves no room for a completion in the model's context.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Names the weights that it holds, and its tokenizer, by their content.
+
+        Raises:
+            InputError: if the weights are where it cannot read them.
         """
         ...
 

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from markscheme import parallel
-from markscheme.files import InputError, whole_folder
+from markscheme.files import InputError, StrPath, whole_folder
 from markscheme.parallel import whole
 
 EMBEDDED = "embedded"
@@ -118,7 +118,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokeni
     return tokenizer
 
 
-def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: StrPath) -> None:
     """Writes model and tokenizer as a folder that `load_policy` and other libraries read; whole or not at all. Of
     several processes all must call this, and the first one writes.
 
@@ -128,7 +128,7 @@ def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     is_first, is_alone = parallel.is_first(), parallel.count() == 1
     weights = {name: w if is_alone else w.cpu() for name, w in plain_weights(model) if is_first}
     if is_first:
-        with whole_folder(folder) as partial:
+        with whole_folder(Path(folder)) as partial:
             write_pretrained(model, tokenizer, partial, weights)
 
 

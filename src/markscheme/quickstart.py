@@ -9,9 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from markscheme.benchmarks.compare import Comparison, compare
-from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, evaluate
+from markscheme.benchmarks.comparison import Comparison, compare
+from markscheme.benchmarks.evaluation import EvaluationConfig, evaluate
 from markscheme.benchmarks.metrics import constant_guess_floor
+from markscheme.benchmarks.outcomes import Evaluation
 from markscheme.benchmarks.protocols import EvaluationProtocol
 from markscheme.benchmarks.report import write_report
 from markscheme.benchmarks.tasks.generated import generated_problems
@@ -100,11 +101,9 @@ def quickstart(out: Path, config: QuickstartConfig, console: Console) -> Story:
                 engine,
                 scorer,
                 test,
-                tokenizer,
-                protocol,
-                settings,
                 out / name,
-                fingerprint=fingerprint(policy, tokenizer),
+                protocol=protocol,
+                config=settings,
                 progress=lambda stage, done, total: bar.update(done if stage == "generate" else total),
             )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markscheme.files import InputError, drop_torn_line, read_jsonl, write_json, write_text
+from markscheme.files import InputError, StrPath, drop_torn_line, read_jsonl, write_json, write_text
 
 RECORDED = ("markscheme", "math-verify", "sympy", "torch", "transformers")
 
@@ -27,7 +27,7 @@ class RunLog:
     software that the run began with.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], *, writes: bool = True) -> None:
+    def __init__(self, folder: StrPath, config: Mapping[str, Any], *, writes: bool = True) -> None:
         """Opens a new folder, or one of a run with the same settings in order to go on.
 
         Args:
@@ -36,6 +36,7 @@ class RunLog:
         Raises:
             InputError: if the folder belongs to a run with other settings.
         """
+        folder = Path(folder)
         self.folder, self.writes = folder, writes
         if not writes:
             return

@@ -19,7 +19,7 @@ from transformers.cache_utils import CacheLayerMixin
 from markscheme.draws import draw
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
-from markscheme.models import has_adapter
+from markscheme.models import fingerprint, has_adapter
 
 CACHE_BLOCK = 64  # tokens by which the cache grows
 MARGIN = 3e-5  # of float32 logits: a batch's shape moves them by some 1e-6, in large models by 1e-5
@@ -31,6 +31,8 @@ class TorchEngine:
 
     The model is used as it is, weights included: a trainer that shares it with the engine has nothing to push.
     """
+
+    kind = "torch"
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_rows: int = 256, margin: float = 0.0
@@ -55,6 +57,10 @@ class TorchEngine:
     def batch_invariant(self) -> bool:
         """Whether completions are the same whatever else is written with them: in half precision they are not."""
         return self.margin > 0 and self.model.dtype in (torch.float32, torch.float64)
+
+    def fingerprint(self) -> str:
+        """Names weights and tokenizer, as they are now, by their content."""
+        return fingerprint(self.model, self.tokenizer)
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Copies new weights into the model; a tensor that the model already holds is left alone."""

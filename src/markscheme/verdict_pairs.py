@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from markscheme.files import InputError, write_lines
+from markscheme.files import InputError, StrPath, write_lines
 from markscheme.generation import Generator, Sampling, seed_of
 from markscheme.grpo.rollout import PromptIds, rollout_seeds, sample_groups
 from markscheme.problems import Problem
@@ -122,9 +122,9 @@ def _combined(chosen: Sequence[str], rejected: Sequence[str], limit: int) -> lis
     ]
 
 
-def write_pairs(path: Path, pairs: Sequence[PreferencePair]) -> None:
+def write_pairs(path: StrPath, pairs: Sequence[PreferencePair]) -> None:
     """Writes a .jsonl file that `load_pairs` reads, whole or not at all."""
-    write_lines(path, (json.dumps(asdict(pair)) for pair in pairs))
+    write_lines(Path(path), (json.dumps(asdict(pair)) for pair in pairs))
 
 
 def initial_pairs(
@@ -132,7 +132,7 @@ def initial_pairs(
     labeller: Scorer,
     problems: Sequence[Problem],
     prompt_ids: PromptIds,
-    path: Path,
+    path: StrPath,
     *,
     sampling: Sampling,
     num_samples: int = 8,

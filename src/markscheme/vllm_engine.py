@@ -31,6 +31,8 @@ SETTINGS = {
 class VLLMEngine:
     """Generates with vLLM; the model may be anything vLLM knows under the name of its architecture."""
 
+    kind = "vllm"
+
     def __init__(self, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **arguments: Any) -> None:
         """
         Args:
@@ -96,6 +98,13 @@ class VLLMEngine:
     def batch_invariant(self) -> bool:
         """vLLM's kernels follow the batch: close calls may come out otherwise in another one."""
         return False
+
+    def fingerprint(self) -> str:
+        """
+        Raises:
+            InputError: always.
+        """
+        raise InputError("vLLM does not give its weights out: say fingerprint=, of the policy that it was given")
 
     def release(self) -> None:
         """On a GPU vLLM lets go of its weights and its cache, and sleeps until the next `load_weights`."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme import parallel
-from markscheme.files import InputError, whole_folder
+from markscheme.files import InputError, StrPath, whole_folder
 from markscheme.generation import Completion, FinishReason, Request, Sampling, check_requests
 from markscheme.run_log import StoppedError
 from markscheme.torch_engine import completion_text, end_token_ids
@@ -47,12 +47,14 @@ class ServerGoneError(StoppedError):
 class VLLMServerEngine:
     """Generates with one or several vLLM servers of one model, which `vllm_serve` has started."""
 
+    kind = "vllm servers"
+
     def __init__(
         self,
         urls: Sequence[str],
         policy: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        folder: Path,
+        folder: StrPath,
         patience_s: float = 600.0,
     ) -> None:
         """
@@ -68,7 +70,7 @@ class VLLMServerEngine:
         """
         self.tokenizer = tokenizer
         self.end_ids = end_token_ids(policy, tokenizer)
-        self.weights = folder.resolve() / "weights"
+        self.weights = Path(folder).resolve() / "weights"
         self.version: str | None = None
         """Of the weights that all should hold; None: those that they began with."""
         self._run, self._loads = uuid.uuid4().hex[:8], 0
@@ -113,6 +115,13 @@ class VLLMServerEngine:
     def batch_invariant(self) -> bool:
         """vLLM's kernels follow the batch: close calls may come out otherwise in another one."""
         return False
+
+    def fingerprint(self) -> str:
+        """
+        Raises:
+            InputError: always.
+        """
+        raise InputError("vLLM does not give its weights out: say fingerprint=, of the policy that it was given")
 
     def release(self) -> None:
         """Nothing: servers have devices of their own."""

@@ -13,7 +13,7 @@ import pytest
 
 import markscheme.benchmarks.examples
 import markscheme.benchmarks.wording
-from markscheme.benchmarks.compare import Comparison, compare
+from markscheme.benchmarks.comparison import Comparison, compare
 from markscheme.benchmarks.examples import HEAD_CHARACTERS, TAIL_CHARACTERS, example_groups, shortened
 from markscheme.benchmarks.outcomes import LOG_ENGINE, Evaluation, GradedCompletion, Kind, ProblemOutcome
 from markscheme.benchmarks.plots import group_map_figure

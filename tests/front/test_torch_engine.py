@@ -9,6 +9,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel, P
 
 from markscheme.files import InputError
 from markscheme.generation import FinishReason, Request, Sampling, generate
+from markscheme.models import fingerprint
 from markscheme.torch_engine import MARGIN, TorchEngine, _RowCache
 
 PROMPTS = ("Mia has 3 eggs.", "How many?", "There are 12 boxes in the room, and 7 of them are red.")
@@ -198,3 +199,14 @@ def test_keys_and_values_are_gone_when_the_last_completion_is_there(
         assert made[0]() is None
     finally:
         gc.enable()
+
+
+def test_its_fingerprint_is_that_of_the_weights_of_now(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    engine = TorchEngine(tiny_model, tokenizer)
+    before = engine.fingerprint()
+    assert before == fingerprint(tiny_model, tokenizer)
+    with torch.no_grad():
+        next(tiny_model.parameters()).mul_(1.5)
+    assert engine.fingerprint() != before

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from markscheme.benchmarks.best_of_n import BestOfN, Choice, best_of_n_figure
 from markscheme.benchmarks.best_of_n import best_of_n as curves_of
-from markscheme.benchmarks.regrade import sample_of as sample_of_log
+from markscheme.benchmarks.regrading import sample_of as sample_of_log
 from markscheme.benchmarks.votes import votes_in_order
 from markscheme.commands.logged import completions_hash, is_log, is_unjudged_row, samples_of_one_policy
 from markscheme.commands.shared import console, say, scorer_by_name, verifier_by_name

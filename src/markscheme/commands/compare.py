@@ -3,15 +3,11 @@
 import json
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
-from markscheme.benchmarks.compare import Comparison
-from markscheme.benchmarks.compare import compare as compare_evaluations
-from markscheme.benchmarks.examples import readable
+from markscheme.benchmarks.comparison import Comparison
+from markscheme.benchmarks.comparison import compare as compare_evaluations
 from markscheme.benchmarks.outcomes import load_evaluation
 from markscheme.benchmarks.report import write_report
-from markscheme.benchmarks.wording import headline, p_text, points, warnings_of, worst_group
+from markscheme.benchmarks.shown import comparison_remarks, comparison_table
 from markscheme.commands.shared import console, say
 from markscheme.files import InputError
 
@@ -79,29 +75,6 @@ def _ids(path: Path) -> list[str]:
 
 def print_comparison(comparison: Comparison) -> None:
     """The paired table, and what it says in one sentence."""
-    table = Table()
-    table.add_column(f"n = {len(comparison.before.outcomes):,}")
-    uneven = any(change.difference.n != len(comparison.before.outcomes) for change in comparison.changes)
-    tested = any(change.difference.permutation_p is not None for change in comparison.changes)
-    for heading in ("before", "after", "change in points", "95 % interval", *["p"] * tested, *["n"] * uneven):
-        table.add_column(heading, justify="right")
-    for change in comparison.changes:
-        difference = change.difference
-        table.add_row(
-            change.metric,
-            f"{change.before:.3f}",
-            f"{change.after:.3f}",
-            points(difference.mean),
-            f"{points(difference.low)} to {points(difference.high)}",
-            *[p_text(difference.permutation_p)] * tested,
-            *[f"{difference.n:,}"] * uneven,
-        )
-    guess = comparison.constant_guess
-    floor = f"{guess.accuracy:.3f}"
-    table.add_row(Text(readable(f"floor: always {guess.answer[:20]}")), floor, floor, style="dim")
-    console.print(table)
-    for warning in warnings_of(comparison):
-        say(warning)
-    say(headline(comparison))
-    if worst := worst_group(comparison):
-        say(worst)
+    console.print(comparison_table(comparison))
+    for line in comparison_remarks(comparison):
+        say(line)

@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
 
-from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, check_finished
-from markscheme.benchmarks.evaluate import evaluate as run_evaluation
-from markscheme.benchmarks.examples import readable
-from markscheme.benchmarks.outcomes import PROBLEMS, RECORDS
+from markscheme.benchmarks.evaluation import EvaluationConfig, check_finished
+from markscheme.benchmarks.evaluation import evaluate as run_evaluation
+from markscheme.benchmarks.outcomes import PROBLEMS, RECORDS, Evaluation
 from markscheme.benchmarks.paired import minimum_detectable_effect
 from markscheme.benchmarks.protocols import BOXED_TOKENS, EvaluationProtocol, protocol_named
+from markscheme.benchmarks.shown import evaluation_remarks, evaluation_table
 from markscheme.benchmarks.tasks.generated import SOURCE
-from markscheme.benchmarks.wording import LOUD_SHARE
 from markscheme.commands.shared import (
     GeneratorOptions,
     ModelOptions,
@@ -31,8 +28,6 @@ from markscheme.progress import progress_bar
 from markscheme.prompting import check_room
 
 DISCORDANCES = (0.1, 0.3)  # a checkpoint and what training made of it differ on about so many problems
-
-ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +98,10 @@ def evaluate(
             engine.start(policy, tokenizer, tokens, out / "for-servers", batch_invariant=True),
             judge,
             problems,
-            tokenizer,
-            chosen,
-            settings,
             out,
+            protocol=chosen,
+            config=settings,
             fingerprint=weights,
-            engine=engine.kind,
             progress=lambda stage, done, _: bar.update(done, stage),
         )
     print_evaluation(evaluation, f"{model.model} on {task.task}")
@@ -177,33 +170,7 @@ def check_folder(out: Path) -> None:
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
-    """The figures with their intervals, and the floor beside them."""
-    summary = evaluation.summary
-    table = Table(title=Text(readable(f"{title}, n = {summary['num_problems']:,}")), title_justify="left")
-    table.add_column("")
-    table.add_column("accuracy", justify="right")
-    table.add_column("95 % interval", justify="right")
-    metrics = summary["metrics"]
-    unscored = any(metric["n"] != summary["num_problems"] for metric in metrics.values())
-    if unscored:
-        table.add_column("n", justify="right")
-    for name, metric in metrics.items():
-        interval = f"{metric['low']:.3f} to {metric['high']:.3f}"
-        table.add_row(name, f"{metric['value']:.3f}", interval, *([f"{metric['n']:,}"] if unscored else []))
-    guess = summary["constant_guess"]
-    table.add_row(Text(readable(f"floor: always {guess['answer'][:20]}")), f"{guess['accuracy']:.3f}", style="dim")
-    console.print(table)
-    if share := metrics.get("pass@1", {}).get("sampling_share"):
-        more = f"more samples of each could narrow its interval by at most {100 * (1 - (1 - share) ** 0.5):.0f} %"
-        say(f"pass@1: {more}, more problems without end")
-    for kind, counts in summary["counts"].items():
-        if counts["completions"]:
-            mean = f"{counts['mean_completion_tokens']:.0f} tokens on average"
-            endings = ", ".join(f"{label} {counts[name]}" for name, label in ENDINGS.items())
-            say(f"{kind}: {counts['completions']} completions of {mean}; {endings}")
-            cut = counts["truncated"] / counts["completions"]
-            if cut > LOUD_SHARE:
-                limit = summary["protocol"]["max_completion_tokens"]
-                say(f"{100 * cut:.0f} % of them were cut off at {limit} tokens: give a higher --max-completion-tokens")
-    if summary["batch_invariant"] is False:  # None: read from a log
-        say(f"the engine {summary['engine']} does not promise the same completions again: close calls follow the batch")
+    """The figures with their intervals, and what to know about them."""
+    console.print(evaluation_table(evaluation, title))
+    for line in evaluation_remarks(evaluation):
+        say(line)

@@ -8,7 +8,7 @@ from typing import Any
 
 from markscheme.benchmarks.logs import LoggedSample, read_log
 from markscheme.benchmarks.logs.plain import VERDICTS
-from markscheme.benchmarks.regrade import judge
+from markscheme.benchmarks.regrading import judge
 from markscheme.commands.logged import is_log, is_unjudged_row
 from markscheme.commands.score import score_rows
 from markscheme.commands.shared import RULES, console, say, scorer_by_name

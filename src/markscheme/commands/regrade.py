@@ -17,8 +17,8 @@ from markscheme.benchmarks.findings import LEVELS, SUBJECTS
 from markscheme.benchmarks.grading import finish, json_line, write_problems
 from markscheme.benchmarks.logs import LoggedSample, write_lm_eval
 from markscheme.benchmarks.outcomes import LOG_ENGINE, RECORDS
-from markscheme.benchmarks.regrade import Regraded
-from markscheme.benchmarks.regrade import regrade as judge_again
+from markscheme.benchmarks.regrading import Regraded
+from markscheme.benchmarks.regrading import regrade as judge_again
 from markscheme.commands.logged import completions_hash, is_evaluation, samples_of_one_policy
 from markscheme.commands.shared import VERIFIERS, console, say, scorer_by_name
 from markscheme.files import InputError, sha256_of, whole_folder, write_lines

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.benchmarks.evaluate import Evaluation, EvaluationConfig, evaluate
+from markscheme.benchmarks.evaluation import EvaluationConfig, evaluate
+from markscheme.benchmarks.outcomes import Evaluation
 from markscheme.benchmarks.protocols import EvaluationProtocol
 from markscheme.benchmarks.tasks.generated import generated_problems
 from markscheme.generation import Generator
-from markscheme.models import EMBEDDED, fingerprint, load_policy
+from markscheme.models import EMBEDDED, load_policy
 from markscheme.problems import Problem
 from markscheme.prompting import PromptFormat
 from markscheme.torch_engine import TorchEngine
@@ -55,11 +56,9 @@ class Setting:
             self.engine,
             MathVerifier(),
             problems("test", NUM_TEST, self.seed),
-            self.tokenizer,
-            EvaluationProtocol(name="study", form=FORM, max_completion_tokens=MAX_COMPLETION_TOKENS),
-            EvaluationConfig(num_samples=NUM_SAMPLES, seed=self.seed),
             folder,
-            fingerprint=fingerprint(self.policy, self.tokenizer),
+            protocol=EvaluationProtocol(name="study", form=FORM, max_completion_tokens=MAX_COMPLETION_TOKENS),
+            config=EvaluationConfig(num_samples=NUM_SAMPLES, seed=self.seed),
         )
 
 

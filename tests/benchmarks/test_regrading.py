@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from markscheme.benchmarks.logs import LoggedSample, read_log
-from markscheme.benchmarks.regrade import Regraded, judge, regrade
+from markscheme.benchmarks.regrading import Regraded, judge, regrade
 from markscheme.benchmarks.votes import Vote
 from markscheme.files import InputError
 from markscheme.scoring import GoldError, Outcome, Sample, Score

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from markscheme.benchmarks.compare import compare
+from markscheme.benchmarks.comparison import compare
 from markscheme.benchmarks.outcomes import Evaluation, GradedCompletion, Kind, ProblemOutcome
 from markscheme.benchmarks.wording import measured, sensitivity, worst_group
 from markscheme.files import InputError
@@ -303,3 +303,15 @@ def test_what_pairing_is_worth_by_hand() -> None:
     text = sensitivity(compare(*sides))
     assert "10 problems got better and 0 got worse (exact McNemar test: p = 0.002)" in text
     assert "Without pairing that would take 2.3 times as many problems." in text
+
+
+def test_a_comparison_prints_its_table_and_its_sentence() -> None:
+    comparison = compare(BEFORE, AFTER)
+    lines = str(comparison).splitlines()
+    [row] = [line for line in lines if "pass@1 " in line and "│" in line]
+    assert [cell.strip() for cell in row.split("│")][1:5] == ["pass@1", "0.438", "0.750", "+31.2"]
+    assert lines[-1].startswith("pass@1 ")
+    assert lines[-1].endswith("n = 4, one training seed.")
+    assert "\x1b" not in str(comparison)
+    assert repr(comparison).startswith("<Comparison on 4 problems: greedy 0.500 -> 0.750, pass@1 0.438 -> 0.750")
+    assert "\n" not in repr(comparison)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from markscheme.benchmarks.evaluate import EvaluationConfig, evaluate, load_evaluation
+from markscheme.benchmarks.evaluation import EvaluationConfig, evaluate
 from markscheme.benchmarks.findings import sample_counts, values_by_metric
+from markscheme.benchmarks.outcomes import load_evaluation
 from markscheme.benchmarks.protocols import EvaluationProtocol
 from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Request, Sampling
@@ -32,7 +33,7 @@ class LetterTokenizer:
 class SumGenerator:
     """Greedy adds right; a sample is one too high for every third seed, and `skill` moves that. Counts its work."""
 
-    batch_invariant = True
+    batch_invariant, kind, tokenizer = True, "torch", LetterTokenizer()
 
     def __init__(self, *, stop_after: int | None = None, offset: int = 0) -> None:
         self.stop_after = stop_after
@@ -57,6 +58,9 @@ class SumGenerator:
         return Completion(
             text=text, ids=tuple(range(len(text))), logprobs=(0.0,) * len(text), finish_reason=FinishReason.STOP
         )
+
+    def fingerprint(self) -> str:
+        return "weights A"
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Any]]) -> None:
         raise NotImplementedError
@@ -96,19 +100,10 @@ PROTOCOL = EvaluationProtocol(name="sums", form=PromptFormat(), max_completion_t
 
 
 def run(out: Path, generator: Any = None, scorer: Any = None, **changes: Any) -> Any:
-    settings: dict[str, Any] = {"problems": PROBLEMS, "config": CONFIG, "fingerprint": "weights A", **changes}
-    return evaluate(
-        generator or SumGenerator(),
-        scorer or EqualsScorer(),
-        settings["problems"],
-        LetterTokenizer(),
-        settings.get("protocol", PROTOCOL),
-        settings["config"],
-        out,
-        fingerprint=settings["fingerprint"],
-        engine=settings.get("engine", "torch"),
-        progress=settings.get("progress"),
-    )
+    generator = generator or SumGenerator()
+    generator.kind = changes.pop("engine", "torch")
+    settings: dict[str, Any] = {"problems": PROBLEMS, "out": out, "protocol": PROTOCOL, "config": CONFIG, **changes}
+    return evaluate(generator, scorer or EqualsScorer(), **settings)
 
 
 def unfinished(out: Path) -> None:
@@ -451,3 +446,32 @@ def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text("")
     with pytest.raises(InputError, match="do not fit together"):
         load_evaluation(tmp_path)
+
+
+def test_an_evaluation_prints_its_figures(tmp_path: Path) -> None:
+    evaluation = run(tmp_path)
+    figures = evaluation.summary["metrics"]
+    shown, lines = str(evaluation), str(evaluation).splitlines()
+    assert lines[0] == "n = 4"
+    for name, metric in figures.items():
+        [row] = [line for line in lines if line.startswith(f"│ {name} ")]
+        cells = [cell.strip() for cell in row.split("│")]
+        assert cells[2:4] == [f"{metric['value']:.3f}", f"{metric['low']:.3f} to {metric['high']:.3f}"]
+    assert "sampled: 16 completions" in shown
+    assert "\x1b" not in shown
+    assert repr(evaluation).startswith("<Evaluation of 4 problems: greedy 1.000, pass@1 ")
+
+
+def test_it_is_of_the_weights_that_the_generator_has_now(tmp_path: Path) -> None:
+    generator = SumGenerator()
+    first = evaluate(generator, EqualsScorer(), PROBLEMS, str(tmp_path / "a"), protocol=PROTOCOL, config=CONFIG)
+    assert first.summary["fingerprint"] == "weights A"
+    generator.fingerprint = lambda: "weights B"  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="model fingerprint 'weights A' there, 'weights B' here"):
+        evaluate(generator, EqualsScorer(), PROBLEMS, str(tmp_path / "a"), protocol=PROTOCOL, config=CONFIG)
+
+
+def test_by_default_it_is_greedy_and_eight_samples_of_boxed_answers(tmp_path: Path) -> None:
+    summary = evaluate(SumGenerator(), EqualsScorer(), PROBLEMS, tmp_path).summary
+    assert summary["protocol"]["name"] == "boxed-chat-0shot"
+    assert (summary["counts"]["greedy"]["completions"], summary["counts"]["sampled"]["completions"]) == (4, 32)

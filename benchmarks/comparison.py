@@ -42,7 +42,7 @@ class GroupChange:
     """Of the permutation test, by Holm over all groups of this kind: may be read beside the others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison:
     """Evaluations before and after, paired by problem id."""
 
@@ -66,6 +66,16 @@ class Comparison:
     """Problems that were to be left out."""
     differences: tuple[str, ...]
     """Settings in which the evaluations differ, as far as that was allowed."""
+
+    def __str__(self) -> str:
+        """Every metric in a table, what must be known about it, and what it says in one sentence."""
+        from markscheme.benchmarks.shown import as_text, comparison_remarks, comparison_table  # it needs this class
+
+        return as_text(comparison_table(self), comparison_remarks(self))
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{one.metric} {one.before:.3f} -> {one.after:.3f}" for one in self.changes)
+        return f"<{type(self).__name__} on {len(self.before.outcomes):,} problems: {figures}>"
 
     @property
     def headline(self) -> MetricChange:

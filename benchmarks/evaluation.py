@@ -22,26 +22,13 @@ from markscheme.benchmarks.outcomes import (
     SCORES,
     SUMMARY,
     Evaluation,
-    GradedCompletion,
     Kind,
-    ProblemOutcome,
-    load_evaluation,
 )
-from markscheme.benchmarks.protocols import EvaluationProtocol
-from markscheme.files import InputError, drop_torn_line, json_object, read_jsonl
+from markscheme.benchmarks.protocols import BOXED_CHAT, EvaluationProtocol
+from markscheme.files import InputError, StrPath, drop_torn_line, json_object, read_jsonl
 from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
 from markscheme.problems import Problem
 from markscheme.scoring import Scorer
-
-__all__ = [
-    "Evaluation",
-    "EvaluationConfig",
-    "GradedCompletion",
-    "ProblemOutcome",
-    "check_finished",
-    "evaluate",
-    "load_evaluation",
-]
 
 REQUESTS_PER_CHUNK = 1_000  # enough to keep an engine full; a chunk's end waits for its longest completion
 
@@ -104,37 +91,41 @@ def evaluate(
     generator: Generator,
     scorer: Scorer,
     problems: Sequence[Problem],
-    tokenizer: Any,
-    protocol: EvaluationProtocol,
-    config: EvaluationConfig,
-    out: Path,
+    out: StrPath,
     *,
-    fingerprint: str,
-    engine: str = "torch",
+    protocol: EvaluationProtocol = BOXED_CHAT,
+    config: EvaluationConfig | None = None,
+    fingerprint: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluates a policy on problems, in the folder `out`; run again, it generates only what is missing there.
 
     Args:
-        fingerprint: Names the weights and the tokenizer. Records of another fingerprint are left alone.
-        engine: Names what generates; records of another engine are left alone too.
+        generator: Holds the policy. Records of another engine are left alone.
+        protocol: How the questions are put, and where a completion ends.
+        config: What is sampled; by default one greedy completion and 8 samples of each problem.
+        fingerprint: Names the weights and the tokenizer; by default, and as they are now, `generator.fingerprint()`.
+            Records of other weights are left alone.
         progress: Called as progress(stage, done, total).
 
     Raises:
-        InputError: if there are no problems, two have one id, the scorer rates instead of deciding, or `out` holds a
-            finished evaluation that this one would replace.
+        InputError: if there are no problems, two have one id, the scorer rates instead of deciding, `out` holds a
+            finished evaluation that this one would replace, or the generator cannot name its weights.
         OSError: if `out` cannot be written.
     """
     _check(problems)
-    check_finished(problems, tokenizer, protocol, config, out, fingerprint=fingerprint, engine=engine)
-    wanted = _plan(problems, tokenizer, protocol, config, fingerprint, engine)
+    out, config = Path(out), config or EvaluationConfig()
+    weights = fingerprint or generator.fingerprint()
+    engine, tokenizer = generator.kind, generator.tokenizer
+    check_finished(problems, tokenizer, protocol, config, out, fingerprint=weights, engine=engine)
+    wanted = _plan(problems, tokenizer, protocol, config, weights, engine)
     out.mkdir(parents=True, exist_ok=True)
     (out / SUMMARY).unlink(missing_ok=True)  # it stands for a finished evaluation, so it goes first and comes last
     write_problems(out, problems)
-    records = _generate_missing(generator, wanted, protocol, config, out, fingerprint, engine, progress)
+    records = _generate_missing(generator, wanted, protocol, config, out, weights, progress)
     in_order = [records[one.key] for one in wanted]
     about = {
-        "fingerprint": fingerprint,
+        "fingerprint": weights,
         "engine": engine,
         "batch_invariant": generator.batch_invariant,
         "protocol": {**_settings(config, protocol), "scorer": f"{scorer.name} {scorer.version}"},
@@ -153,7 +144,7 @@ def check_finished(
     out: Path,
     *,
     fingerprint: str,
-    engine: str = "torch",
+    engine: str,
 ) -> None:
     """A finished evaluation in `out` may be gone on with or graded anew, not replaced: all of its completions must be
     among those of the new one.
@@ -229,7 +220,6 @@ def _generate_missing(
     config: EvaluationConfig,
     out: Path,
     fingerprint: str,
-    engine: str,
     progress: Progress | None,
 ) -> dict[str, dict[str, Any]]:
     """The record of every wanted completion; those not yet in the file are generated and appended to it."""
@@ -243,7 +233,7 @@ def _generate_missing(
     with session_cost(out) as cost, path.open("a", encoding="utf-8") as file:
         try:
             for one, completion in _stream(generator, missing, protocol, config):
-                record = _record(one, completion, fingerprint, engine)
+                record = _record(one, completion, fingerprint, generator.kind)
                 cost.add(completion, len(one.prompt_ids))
                 file.write(json_line(record))
                 file.flush()
