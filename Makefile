@@ -17,7 +17,7 @@ export PYTHONSAFEPATH := 1
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
-quickstart: $(VENV)/installed ## the whole story on a CPU, in minutes (OUT=folder SEED=n)
+quickstart: $(VENV)/usable ## the whole story on a CPU, in minutes (OUT=folder SEED=n)
 	$(BIN)/markscheme quickstart --out $(OUT) --seed $(SEED)
 
 test: $(VENV)/installed ## the tests, against the installed wheel
@@ -66,9 +66,17 @@ study: $(VENV)/installed ## training methods side by side on the embedded policy
 clean: ## remove the environment and what was built, runs excepted
 	rm -rf $(VENV) build dist
 
-$(VENV)/dependencies: pyproject.toml
+$(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.exit("markscheme needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# What users have; who tests has more.
+$(VENV)/usable: $(VENV)/made pyproject.toml $(SOURCES)
+	$(BIN)/python -m pip install --quiet '.[train]'
+	@touch $@
+
+$(VENV)/dependencies: $(VENV)/made pyproject.toml
 	$(BIN)/python -m pip install --quiet '.[dev]'
 	@touch $@
 

@@ -8,7 +8,16 @@ from matplotlib.figure import Figure
 
 from markscheme.benchmarks.findings import sample_counts
 from markscheme.benchmarks.metrics import best_of_k, best_of_k_divergence, bootstrap_interval, majority_at_k, pass_at_k
-from markscheme.benchmarks.plots import AFTER_COLOUR, BEFORE_COLOUR, CURVE_COLOURS, WIDTH_INCHES, new_axes, new_legend
+from markscheme.benchmarks.plots import (
+    AFTER_COLOUR,
+    BEFORE_COLOUR,
+    CURVE_COLOURS,
+    WIDTH_INCHES,
+    draw_intervals,
+    new_axes,
+    new_legend,
+    room_above,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,22 +96,21 @@ def best_of_n(choices: Sequence[Choice], num_samples: int | None = None) -> Best
 
 
 def best_of_n_figure(found: BestOfN, name: str) -> Figure:
-    """The three curves against k."""
+    """The three curves against k, with 95 % intervals over problems."""
     figure = Figure(figsize=(WIDTH_INCHES, 3.2), layout="constrained")
     axes = new_axes(figure)
-    for label, curve, colour in (
-        ("oracle", found.oracle, BEFORE_COLOUR),
-        ("majority vote", found.majority, CURVE_COLOURS[1]),
-        (f"best by {name}", found.best, AFTER_COLOUR),
+    for label, curve, colour, shift in (
+        ("oracle", found.oracle, BEFORE_COLOUR, -1),
+        ("majority vote", found.majority, CURVE_COLOURS[1], 0),
+        (f"best by {name}", found.best, AFTER_COLOUR, 1),
     ):
         ks = list(curve)
         axes.plot(ks, [curve[k].mean for k in ks], color=colour, marker="o", markersize=4, label=label)
-        axes.fill_between(
-            ks, [curve[k].low for k in ks], [curve[k].high for k in ks], color=colour, alpha=0.14, linewidth=0
-        )
+        draw_intervals(figure, axes, ks, [(curve[k].low, curve[k].high) for k in ks], colour, shift)
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(found.best), [str(k) for k in found.best])
     axes.set_xlabel("k, samples per problem")
     axes.set_ylabel("share of problems")
+    room_above(axes)
     new_legend(figure, columns=3)
     return figure

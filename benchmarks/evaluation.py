@@ -28,7 +28,7 @@ from markscheme.benchmarks.protocols import BOXED_CHAT, EvaluationProtocol
 from markscheme.files import InputError, StrPath, drop_torn_line, json_object, read_jsonl
 from markscheme.generation import Completion, Generator, Request, Sampling, seed_of
 from markscheme.problems import Problem
-from markscheme.scoring import Scorer
+from markscheme.scoring import Scorer, check_scorer
 
 REQUESTS_PER_CHUNK = 1_000  # enough to keep an engine full; a chunk's end waits for its longest completion
 
@@ -112,7 +112,9 @@ def evaluate(
         InputError: if there are no problems, two have one id, the scorer rates instead of deciding, `out` holds a
             finished evaluation that this one would replace, or the generator cannot name its weights.
         OSError: if `out` cannot be written.
+        TypeError: if `scorer` is none, such as a plain function.
     """
+    check_scorer(scorer)
     _check(problems)
     out, config = Path(out), config or EvaluationConfig()
     weights = fingerprint or generator.fingerprint()

@@ -107,7 +107,9 @@ def train_split_form(
     """
     part = TRAIN_PARTS.get(task, task)
     if part != SOURCE and "train" not in (HUB_DATASETS[part].splits if part in HUB_DATASETS else ()):
-        raise InputError(f"{task} has no train split to take exemplars from: give a file of problems with solutions")
+        raise InputError(
+            f"{task} has no train split to take exemplars from: give --exemplars, a file of problems with solutions"
+        )
     if data is not None and not data.is_dir():
         raise InputError(f"{data} is one file, and exemplars come from the train split: give the folder of both splits")
     problems = task_problems(part, "train", data=data, difficulty=difficulty, seed=problem_seed)

@@ -66,7 +66,7 @@ def paired_difference(before: Sequence[float], *afters: Sequence[float], seed: i
     differences = differences_SN.mean(axis=0).tolist()
     mean, standard_error = mean_and_standard_error(differences)
     if len(afters) == 1 or np.ptp(differences_SN) < NEARLY:
-        low, high = bootstrap_interval(differences, bounds=(-1.0, 1.0), seed=seed)
+        low, high = _mirrored_interval(differences, seed)
     else:
         standard_error, reach = two_level_error(differences_SN, seed=seed)
         low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
@@ -87,6 +87,15 @@ def paired_difference(before: Sequence[float], *afters: Sequence[float], seed: i
         mcnemar_p=mcnemar_exact(gained, lost) if one and {*before, *afters[0]} <= {0, 1} else None,
         permutation_p=sign_flip_p(differences, seed=seed) if one else None,
     )
+
+
+def _mirrored_interval(differences: Sequence[float], seed: int) -> tuple[float, float]:
+    """Before and after exchanged, the same draws give the same interval with the other sign."""
+    turned = [-difference for difference in differences]
+    if sorted(turned) > sorted(differences):
+        low, high = bootstrap_interval(turned, bounds=(-1.0, 1.0), seed=seed)
+        return -high, -low
+    return bootstrap_interval(differences, bounds=(-1.0, 1.0), seed=seed)
 
 
 def two_level_error(differences_SN: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:

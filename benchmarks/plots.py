@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import offset_copy
 
 from markscheme.benchmarks.comparison import GroupChange, Values
 from markscheme.benchmarks.findings import group_names
@@ -25,38 +26,55 @@ INK, RULE = "#26282c", "#d9d9d4"
 WIDTH_INCHES = 5.6  # a phone shows the figure at two thirds of this width: the letters stay legible
 SMOOTHED_STEPS = 10
 NUM_LENGTH_BINS = 24
+INTERVAL_POINTS = 3  # between an interval at k and the next beside it
 MAX_NAME = 36  # characters of a level or subject: three lines below the map
 
 
 def pass_at_k_figure(values: Sequence[Values]) -> Figure:
-    """pass@k and maj@k against k, with 95 % intervals over problems; thin lines are single training seeds.
+    """pass@k and maj@k against k, pass@k with 95 % intervals over problems; thin lines are single training seeds.
 
     Args:
         values: Before, then after, one for each training seed.
     """
     figure = Figure(figsize=(WIDTH_INCHES, 3.4), layout="constrained")
     axes = new_axes(figure)
-    for side, colour, label in ((values[:1], BEFORE_COLOUR, "before"), (values[1:], AFTER_COLOUR, "after")):
-        for kind, style in (("pass", "-"), ("maj", "--")):
+    for side, colour, label, shift in (
+        (values[:1], BEFORE_COLOUR, "before", -1),
+        (values[1:], AFTER_COLOUR, "after", 1),
+    ):
+        for kind, style, inside in (("pass", "-", colour), ("maj", "--", "white")):
             curves = [_curve(of_one, kind) for of_one in side]
             shared = [k for k in curves[0] if all(k in curve for curve in curves)]
             if not shared:
                 continue
             means = [fmean(fmean(curve[k]) for curve in curves) for k in shared]
-            axes.plot(shared, means, style, color=colour, marker="o", markersize=4, label=f"{kind}@k {label}")
+            dots: dict[str, Any] = {"marker": "o", "markersize": 4, "markerfacecolor": inside}
+            axes.plot(shared, means, style, color=colour, label=f"{kind}@k {label}", **dots)
             if len(curves) > 1:
                 for curve in curves:
                     axes.plot(shared, [fmean(curve[k]) for k in shared], style, color=colour, linewidth=0.7, alpha=0.6)
             elif kind == "pass":
-                lows, highs = zip(*(bootstrap_interval(curves[0][k]) for k in shared), strict=True)
-                axes.fill_between(shared, lows, highs, color=colour, alpha=0.16, linewidth=0)
+                intervals = [bootstrap_interval(curves[0][k]) for k in shared]
+                draw_intervals(figure, axes, shared, intervals, colour, shift)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
     axes.set_xlabel("k, samples per problem")
     axes.set_ylabel("share of problems")
-    _room_above(axes)
+    room_above(axes)
     new_legend(figure, columns=2)
     return figure
+
+
+def draw_intervals(
+    figure: Figure, axes: Axes, ks: Sequence[int], intervals: Sequence[tuple[float, float]], colour: str, shift: int
+) -> None:
+    """A thin line for each interval, beside its k: those of several curves stand side by side where bands would lie on
+    one another. `shift` says how far from k, and on which side.
+    """
+    lows, highs = zip(*intervals, strict=True)
+    beside = offset_copy(axes.transData, figure, x=shift * INTERVAL_POINTS, units="points")
+    axes.vlines(ks, lows, highs, color=colour, linewidth=1.4, alpha=0.55, transform=beside)
+    axes.update_datalim([(k, end) for k, interval in zip(ks, intervals, strict=True) for end in interval])
 
 
 def _curve(values: Values, kind: str) -> dict[int, list[float]]:
@@ -85,7 +103,7 @@ def training_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot(steps, values, color=AFTER_COLOUR, marker="o", markersize=3.5)
         axes.set_ylabel(name)
         axes.tick_params(labelbottom=row == len(panels))
-        _room_above(axes)
+        room_above(axes)
     if first:
         figure.axes[-1].set_xlabel("training step")
         first.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -103,8 +121,9 @@ def lengths_figure(before: Evaluation, afters: Sequence[Evaluation]) -> Figure:
         ]
         for side in ([before], afters)
     ]
-    longest = max(1, *(max(of_one) for of_one in lengths))
-    bins = np.linspace(0, longest, min(NUM_LENGTH_BINS, longest) + 1).tolist()
+    shortest, longest = min(map(min, lengths)), max(map(max, lengths))
+    width = 1 + (longest - shortest) // NUM_LENGTH_BINS  # in whole tokens, so that bins hold as many lengths each
+    bins = list(range(shortest - shortest % width, longest + width + 1, width))
     figure = Figure(figsize=(WIDTH_INCHES, 2.4), layout="constrained")
     axes = new_axes(figure)
     for of_one, colour, name in zip(lengths, (BEFORE_COLOUR, AFTER_COLOUR), ("before", "after"), strict=True):
@@ -113,7 +132,8 @@ def lengths_figure(before: Evaluation, afters: Sequence[Evaluation]) -> Figure:
         axes.hist(of_one, bins, weights=share, histtype="step", color=colour, linewidth=1.6, label=name)
     axes.set_xlabel("completion tokens")
     axes.set_ylabel("% of completions")
-    axes.set_xlim(0, longest)
+    axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     new_legend(figure, columns=2)
     return figure
 
@@ -177,7 +197,7 @@ def curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
             label = method if row == 1 else None
             axes.plot(*zip(*means, strict=True), color=colour, linestyle=style, linewidth=width, label=label)
         axes.set_ylabel(name.replace("_", " "))
-        _room_above(axes)
+        room_above(axes)
     axes.set_xlabel("training step")
     new_legend(figure, columns=max(1, min(5, 80 // (max(map(len, curves)) + 9))))  # characters of a line
     return figure
@@ -207,7 +227,7 @@ def hacking_figure(
             axes.plot(given, crosses, "x", color=INK, markersize=8, label="alarm" if row == 1 and given else None)
         axes.set_ylabel(label)
         axes.tick_params(labelbottom=row == 2)
-        _room_above(axes)
+        room_above(axes)
     axes.set_xlabel("training step")
     new_legend(figure, columns=3)
     return figure
@@ -238,7 +258,7 @@ def new_axes(figure: Figure, place: tuple[int, int, int] = (1, 1, 1), sharex: Ax
     return axes
 
 
-def _room_above(axes: Axes) -> None:
+def room_above(axes: Axes) -> None:
     """Starts the axis at 0, for a curve that is cut off below looks steeper than it is."""
     low, high = axes.dataLim.y0, axes.dataLim.y1
     axes.set_ylim(min(0.0, low), max(high, 0.0) + 0.08 * max(high - min(0.0, low), 0.01))

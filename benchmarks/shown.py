@@ -12,6 +12,7 @@ from markscheme.benchmarks.examples import readable
 from markscheme.benchmarks.metrics import ConstantGuess
 from markscheme.benchmarks.outcomes import Evaluation
 from markscheme.benchmarks.wording import LOUD_SHARE, headline, p_text, points, warnings_of, worst_group
+from markscheme.files import noun_of
 
 WIDTH = 120  # of what is printed elsewhere than on a terminal
 ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored": "not scored"}
@@ -47,16 +48,19 @@ def evaluation_table(evaluation: Evaluation, title: str = "") -> Table:
 def evaluation_remarks(evaluation: Evaluation) -> list[str]:
     """What to know about the figures, a line each."""
     summary, lines = evaluation.summary, []
-    if share := summary["metrics"].get("pass@1", {}).get("sampling_share"):
-        more = f"more samples of each could narrow its interval by at most {100 * (1 - (1 - share) ** 0.5):.0f} %"
-        lines.append(f"pass@1: {more}, more problems without end")
+    share = summary["metrics"].get("pass@1", {}).get("sampling_share")
+    narrower = 0.0 if share is None else 100 * (1 - (1 - share) ** 0.5)
+    if narrower >= 1:
+        more = f"more samples of each problem could narrow its interval by at most {narrower:.0f} %"
+        lines.append(f"pass@1: {more}; beyond that it takes more problems")
     for kind, counts in summary["counts"].items():
         if counts["completions"]:
             mean = counts["mean_completion_tokens"]  # None, as other counts, where a log does not say
             length = "" if mean is None else f" of {mean:.0f} tokens on average"
             known = {label: counts[name] for name, label in ENDINGS.items() if counts[name] is not None}
             endings = ", ".join(f"{label} {count}" for label, count in known.items())
-            lines.append(f"{kind}: {counts['completions']} completions{length}; {endings}")
+            number = f"{counts['completions']} {noun_of(counts['completions'], 'completion')}"
+            lines.append(f"{kind}: {number}{length}; {endings}")
             cut = (counts["truncated"] or 0) / counts["completions"]
             if cut > LOUD_SHARE:
                 limit = summary["protocol"]["max_completion_tokens"]

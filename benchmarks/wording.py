@@ -8,6 +8,7 @@ from markscheme.benchmarks.findings import LEVELS, counts_of
 from markscheme.benchmarks.metrics import NEARLY
 from markscheme.benchmarks.outcomes import KINDS, LOG_ENGINE
 from markscheme.benchmarks.paired import PairedDifference, minimum_detectable_effect
+from markscheme.files import noun_of
 
 LOUD_SHARE = 0.02  # of completions cut off or not scored: beyond, it is said before the figures
 
@@ -23,7 +24,7 @@ def headline(comparison: Comparison) -> str:
     if difference.low <= 0 <= difference.high:
         interval += ", which includes no change"
     elif p is not None and p >= 0.05:  # a bootstrap of a handful of changes is too sure
-        interval += f", but p = {p_text(p)}: by chance as easily"
+        interval += f", but p {_equal(p)} does not rule out chance"
     else:
         verb = "rose" if difference.mean > 0 else "fell"
     return (
@@ -69,14 +70,17 @@ def measured(comparison: Comparison) -> str:
     kinds = ["one greedy completion"] if protocol["greedy"] else []
     if samples := protocol["num_samples"]:
         heat = f" at temperature {protocol['temperature']:g}" if protocol.get("temperature") is not None else ""
-        kinds.append(f"{samples} sample{'s' * (samples > 1)}{heat}")
+        kinds.append(f"{samples} {noun_of(samples, 'sample')}{heat}")
     most = protocol.get("max_completion_tokens")
-    limit = f", of at most {most:,} tokens" if most else ""
-    left_out = f" Left out: {comparison.left_out:,} problems that not all sides have." if comparison.left_out else ""
-    if comparison.set_aside:
-        left_out += f" Left out on request: {comparison.set_aside:,} problems."
+    limit = f", of at most {most:,} {noun_of(most, 'token')}" if most else ""
+    left_out = ""
+    if missing := comparison.left_out:
+        left_out += f" Left out: {missing:,} {noun_of(missing, 'problem')} that not all sides have."
+    if unwanted := comparison.set_aside:
+        left_out += f" Left out on request: {unwanted:,} {noun_of(unwanted, 'problem')}."
+    n = len(comparison.before.outcomes)
     return (
-        f"{len(comparison.before.outcomes):,} problems; for each {' and '.join(kinds)}{limit}; "
+        f"{n:,} {noun_of(n, 'problem')}; for each {' and '.join(kinds)}{limit}; "
         f"judged by {protocol['scorer']}.{left_out}"
     )
 
@@ -85,7 +89,8 @@ def sensitivity(comparison: Comparison) -> str:
     """How many verdicts changed, and how small a gain these problems could have shown."""
     difference = next(one.difference for one in comparison.changes if one.metric == comparison.verdict_metric)
     gained, lost, n = difference.gained, difference.lost, difference.n
-    sentence = f"By {metric_name(comparison.verdict_metric)}, {gained:,} problems got better and {lost:,} got worse"
+    better = f"{gained:,} {noun_of(gained, 'problem')} got better"
+    sentence = f"By {metric_name(comparison.verdict_metric)}, {better} and {lost:,} got worse"
     if difference.mcnemar_p is None or gained + lost == 0:
         return f"{sentence}."
     changed = (gained + lost) / n
@@ -96,7 +101,7 @@ def sensitivity(comparison: Comparison) -> str:
         times = (difference.unpaired_standard_error / difference.standard_error) ** 2
         worth = f" Without pairing that would take {times:.1f} times as many problems."
     return (
-        f"{sentence} (exact McNemar test: p {_equal(difference.mcnemar_p)}). With {n:,} problems, "
+        f"{sentence} (exact McNemar test: p {_equal(difference.mcnemar_p)}). With {n:,} {noun_of(n, 'problem')}, "
         f"{100 * changed:.0f} % of which change their verdict, {seen} would be found four times in five.{worth}"
     )
 

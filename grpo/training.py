@@ -6,7 +6,10 @@ Shapes: P problems a step, G completions a problem.
 
 import copy
 import functools
+import hashlib
+import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from transformers import PreTrainedModel
 
 from markscheme import parallel
 from markscheme.checkpoint import load_checkpoint, save_checkpoint
+from markscheme.files import InputError
 from markscheme.generation import Generator
 from markscheme.grpo.baselines.ppo import Critic
 from markscheme.grpo.batch import Batch, Draw, batch_metrics, joined, records, update_critic
@@ -37,9 +41,12 @@ from markscheme.packing.trunk import trunk_states
 from markscheme.problems import Problem
 from markscheme.prompting import check_room
 from markscheme.run_log import RunLog
-from markscheme.scoring import Scorer
+from markscheme.scoring import Scorer, check_scorer
 
 CHECKPOINTS = "checkpoints"
+
+FIRST_STEPS, TOO_ALIKE = 3, 0.9
+"""A run that has next to nothing to learn from in its first steps is told so: a share of groups."""
 
 
 def train_grpo(
@@ -78,13 +85,16 @@ def train_grpo(
     Raises:
         ValueError: if `decode` or `critic` is missing, the reward has no parts where these are to be compared, or the
             monitor would see nothing.
-        InputError: if a prompt leaves no room for its completion. Nothing has been generated then.
+        InputError: if a prompt leaves no room for its completion, or the folder holds a run with other settings,
+            another scorer or other problems. Nothing has been generated then.
+        TypeError: if `scorer` is none, such as a plain function.
         GoldError: if a gold cannot be read.
         FloatingPointError: if the gradient is not finite.
         UnscoredError: if more than a fifth of a step's completions could not be scored.
         MismatchError: if the generator does not seem to hold the policy's weights.
         StoppedError: if the monitor raises an alarm that stops; the checkpoint is written then.
     """
+    check_scorer(scorer)
     _check_arrangement(policy, generator, critic, config, async_depth)
     if monitor is not None:
         _check_monitored(dev_problems, dev_scorer, config, is_renewed=next_scorer is not None)
@@ -99,7 +109,7 @@ def train_grpo(
         decode=decode,
         critic=critic,
     )
-    run = _Run.of(policy, critic, config, log, async_depth)
+    run = _Run.of(policy, critic, config, log, async_depth, _settings(config, scorer, problems))
     first_step, flight = run.resume()
     watch = None if monitor is None else Watch(monitor, log)
     if watch is not None:
@@ -146,6 +156,8 @@ def train_grpo(
         timings = clock.take()
         timings |= _throughput(policy, flight, config, timings)
         log.write(done, metrics, timings)
+        if done == FIRST_STEPS and parallel.is_first():
+            _check_variance(log)
         run.log_completions(flight, {"step": done, "iteration": iteration, "scorer": draw.judge})
         flight = next_flight
         run.save(done, flight, is_due=watch is not None and watch.stops)
@@ -185,6 +197,20 @@ def _check_monitored(
         raise ValueError(
             f"dev_every {config.dev_every} leaves no two probes to an iteration of {config.iteration_steps} steps: "
             "a monitor would never see the renewed reward rise"
+        )
+
+
+def _check_variance(log: RunLog) -> None:
+    """Warns where the first steps had next to nothing to learn from."""
+    first = [line for line in log.read() if 1 <= line["step"] <= FIRST_STEPS]
+    names = ("zero_variance_share", "no_answer_share", "truncated_share")
+    alike, silent, truncated = (statistics.fmean(line[name] for line in first) for name in names)
+    if alike > TOO_ALIKE:
+        warnings.warn(
+            f"in {alike:.0%} of the groups of the first {FIRST_STEPS} steps all completions got the same reward, and "
+            f"nothing is learned from such groups ({silent:.0%} of the completions stated no answer, {truncated:.0%} "
+            "were cut off): look at completions.jsonl, and whether instruction, limit and problems suit the policy",
+            stacklevel=3,
         )
 
 
@@ -267,10 +293,17 @@ class _Run:
     config: GRPOConfig
     log: RunLog
     async_depth: int
+    settings: Mapping[str, str]
 
     @classmethod
     def of(
-        cls, policy: PreTrainedModel, critic: Critic | None, config: GRPOConfig, log: RunLog, async_depth: int
+        cls,
+        policy: PreTrainedModel,
+        critic: Critic | None,
+        config: GRPOConfig,
+        log: RunLog,
+        async_depth: int,
+        settings: Mapping[str, str],
     ) -> "_Run":
         packing = packing_for(policy)  # which readies the policy for it, and then every copy of it
         reference = _reference(policy, config)
@@ -287,6 +320,7 @@ class _Run:
             config=config,
             log=log,
             async_depth=async_depth,
+            settings=settings,
         )
 
     def update(self, step: int, flight: _Flight) -> dict[str, float]:
@@ -330,10 +364,18 @@ class _Run:
         if not is_due and position % self.config.checkpoint_every and step != self.config.steps:
             return
         extra: dict[str, Any] = {"flight": None if flight is None else flight.to_plain(progress)}
+        extra["settings"] = self.settings
         if self.critic is not None:
             extra["critic"] = self.critic.state_dict()
         folder = self.log.folder / CHECKPOINTS
         save_checkpoint(folder, position, self.policy, self.optimizer, extra, self._others())
+
+    def _check_settings(self, before: Mapping[str, str]) -> None:
+        now = self.settings
+        changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
+        if changed:
+            what = "; ".join(changed)
+            raise InputError(f"{self.log.folder} holds a run with other settings ({what}): give another folder")
 
     def _others(self) -> dict[str, nn.Module]:
         """Models beside the policy that a checkpoint must hold: a reference that is not just the initial policy."""
@@ -348,9 +390,18 @@ class _Run:
         self.log.rewind(step)
         if extra is None:
             return 0, None
+        self._check_settings(extra.get("settings", self.settings))  # older checkpoints do not say
         if self.critic is not None:
             self.critic.load_state_dict(extra["critic"])
         return step, None if extra["flight"] is None else _Flight.from_plain(extra["flight"])
+
+
+def _settings(config: GRPOConfig, scorer: Scorer, problems: Sequence[Problem]) -> dict[str, str]:
+    """What a run must be gone on with: everything that decides its numbers but its length."""
+    free = ("steps", "checkpoint_every", "dev_every", "logged_groups", "token_budget")
+    decisive = {name: repr(value) for name, value in asdict(config).items() if name not in free}
+    digest = hashlib.sha256(repr([(one.id, one.question, one.gold) for one in problems]).encode()).hexdigest()[:16]
+    return {**decisive, "scorer": f"{scorer.name} {scorer.version}", "problems": digest}
 
 
 def _throughput(

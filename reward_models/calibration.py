@@ -30,8 +30,9 @@ class Calibration:
     """Probabilities sigmoid(lead / temperature) of pairs."""
 
     as_trained: Errors
-    temperature: float
-    """The one with the least nll on all pairs."""
+    temperature: float | None
+    """The one with the least nll on all pairs. None where there is none: where no lead is wrong, the lower the better;
+    where leads tell nothing, the higher the better, and as trained the nll is log 2 or more."""
     scaled: Errors
     """With temperatures that were found on other questions: those of one half are for the other."""
 
@@ -48,7 +49,12 @@ def calibration_of(leads: Sequence[float], groups: Sequence[str]) -> Calibration
     for half in (0, 1):
         others = leads_N[half_N != half]
         scaled_N[half_N == half] /= temperature_of(others) if len(others) else 1.0
-    return Calibration(as_trained=errors_of(leads_N), temperature=temperature_of(leads_N), scaled=errors_of(scaled_N))
+    has_best = leads_N.mean() > 0 > leads_N.min()  # the nll is convex in 1 / T and begins with the slope -mean / 2
+    return Calibration(
+        as_trained=errors_of(leads_N),
+        temperature=temperature_of(leads_N) if has_best else None,
+        scaled=errors_of(scaled_N),
+    )
 
 
 def temperature_of(leads_N: NDArray[np.float64]) -> float:

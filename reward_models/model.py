@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from markscheme.files import InputError, StrPath, whole_folder, write_json
+from markscheme.files import InputError, StrPath, whole_folder, write_json, write_lines
 from markscheme.models import add_lora, checkpoint_gradients, load_classifier, load_tokenizer, write_pretrained
 from markscheme.packing.attention import Packing, packing_for
 from markscheme.packing.sequences import TokenSequence, pack
@@ -29,6 +29,7 @@ from markscheme.prompting import PromptFormat
 from markscheme.reward_models.preferences import Prompt
 
 SETTINGS_FILE = "reward_model.json"
+TRAINED_ON_FILE = "trained_on.txt"
 MODEL_FOLDER = "model"
 """Where a run folder holds its reward model."""
 PROMPT_FORMAT = PromptFormat(instruction="")  # Sample.prompt is the question, and what was asked beside it is no merit
@@ -58,6 +59,8 @@ class RewardNetwork(nn.Module):
         """Whether a completion that is too long is read as far as there is room."""
         self.threshold = 0.5
         """Of a process model: a step is taken for wrong below this probability."""
+        self.trained_on: frozenset[str] = frozenset()
+        """Hashes of the questions that it was given to learn from; empty also if that is not known."""
         self.eval()  # for good: without dropout, training draws no random numbers
 
     @classmethod
@@ -86,6 +89,7 @@ class RewardNetwork(nn.Module):
             head_H = torch.randn(hidden, generator=torch.Generator().manual_seed(seed)) / math.sqrt(hidden + 1)
             with torch.no_grad():
                 network.head.weight.copy_(head_H[None])
+        network.trained_on = questions_trained_on(Path(name))
         return network
 
     @classmethod
@@ -107,6 +111,7 @@ class RewardNetwork(nn.Module):
             low, high = settings.get("low"), settings.get("high")  # not in the files of older versions
             network.low, network.high = -math.inf if low is None else low, math.inf if high is None else high
             network.truncates = bool(settings["truncates"])
+            network.trained_on = questions_trained_on(folder)
             if network.kind == "process":
                 network.threshold = float(settings["threshold"])
         except (OSError, ValueError, KeyError, SafetensorError, InputError) as error:
@@ -130,6 +135,7 @@ class RewardNetwork(nn.Module):
         with whole_folder(folder) as partial:
             write_pretrained(self.model, self.tokenizer, partial)
             write_json(partial / SETTINGS_FILE, settings)
+            write_lines(partial / TRAINED_ON_FILE, sorted(self.trained_on))
 
     @property
     def head(self) -> nn.Linear:
@@ -322,6 +328,17 @@ def kind_of(folder: Path) -> Kind:
         return "process" if settings["kind"] == "process" else "outcome"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: its {SETTINGS_FILE} cannot be read ({error!r}); train it again") from error
+
+
+def questions_trained_on(folder: Path) -> frozenset[str]:
+    """Hashes of the questions that the reward model in a folder was given to learn from; none if the folder, being of
+    an older version or no reward model, does not say.
+
+    Raises:
+        OSError: if the folder says it in a file that cannot be read.
+    """
+    said = folder / TRAINED_ON_FILE
+    return frozenset(said.read_text(encoding="utf-8").split()) if said.is_file() else frozenset()
 
 
 def _keep_the_end_apart(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

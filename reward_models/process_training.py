@@ -146,6 +146,7 @@ def train_on_steps(
     """`train_process_model` for steps that are encoded and split already."""
     check_process(network, config)
     fit(network, examples, ProcessObjective(network), config, log, on_step=on_step)
+    network.trained_on |= {one.group for one in examples}
     values = step_values(network, held_out, config.token_budget)
     network.threshold = best_threshold(held_out, values)
     return evaluate_values(held_out, values)

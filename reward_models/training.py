@@ -98,6 +98,7 @@ def train_encoded(
     """`train_reward_model` for comparisons that are encoded already; `continues` as in `fit`."""
     telling = check_examples(examples, network, config.loss)
     fit(network, telling, ComparisonObjective(network, config), config, log, on_step=on_step, continues=continues)
+    network.trained_on |= {one.group for one in telling}
     return measure(network, held_out, config.token_budget)
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from markscheme.commands.grpo import grpo
-from markscheme.commands.shared import EngineOptions, TrainedModelOptions
+from markscheme.commands.options import EngineOptions, TrainedModelOptions
 from markscheme.grpo.config import GRPOConfig
 
 HOW_TO = Path(__file__).resolve().parents[1] / "docs" / "how-to"

@@ -20,7 +20,7 @@ BESIDE_PEERS = {
 ROOMS = ("verifiers", "reward_models", "grpo", "benchmarks")
 PLAIN = (
     *("scoring", "compose", "problems", "prompting", "generation", "files", "run_log", "workers"),
-    *("score_rows", "score_workers", "score_output", "scorer_process"),
+    *("score_rows", "score_workers", "score_output", "scorer_process", "messages", "solutions"),
 )
 
 

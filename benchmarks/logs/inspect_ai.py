@@ -9,10 +9,10 @@ from typing import Any
 
 from markscheme.benchmarks.logs.rows import parsed
 from markscheme.benchmarks.logs.sample import LoggedSample
-from markscheme.benchmarks.logs.values import answers_of, count_of, id_of, kind_of, listed, prompt_of, text_of
+from markscheme.benchmarks.logs.values import answers_of, count_of, id_of, listed, prompt_of, text_of
 from markscheme.benchmarks.logs.values import verdict_of as number_verdict_of
 from markscheme.benchmarks.logs.zipped import members
-from markscheme.files import InputError
+from markscheme.files import InputError, kind_of, noun_of
 
 LETTERS = {"C": True, "I": False, "N": False}  # N: no answer, which Inspect counts as 0; P, partial, is no verdict
 CUT_SHORT = {"max_tokens": True, "model_length": True, "stop": False}
@@ -84,7 +84,8 @@ def read_inspect(
     kept = [(where, _slim(sample, where), *_texts(sample)) for where, sample in samples]
     unfinished = [where for where, row, _, completion in kept if row.get("error") is not None and not completion]
     if unfinished:
-        message = f"{path}: left out {len(unfinished)} samples that ended in an error: {listed(unfinished)}"
+        samples_left = f"{len(unfinished)} {noun_of(len(unfinished), 'sample')}"
+        message = f"{path}: left out {samples_left} that ended in an error: {listed(unfinished)}"
         warnings.warn(message, ErrorSampleWarning, stacklevel=4)  # whoever calls read_log
         left_out = set(unfinished)
         kept = [entry for entry in kept if entry[0] not in left_out]

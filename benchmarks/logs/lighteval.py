@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from markscheme.benchmarks.logs.sample import LoggedSample
-from markscheme.benchmarks.logs.values import answers_of, id_of, kind_of, listed, verdict_of
-from markscheme.files import InputError
+from markscheme.benchmarks.logs.values import answers_of, id_of, listed, verdict_of
+from markscheme.files import InputError, kind_of
 from markscheme.problems import question_hash
 
 ROWS_AT_ONCE = 256  # a row may carry thousands of token ids, which are not kept

@@ -11,9 +11,9 @@ from typing import Any
 
 from markscheme.benchmarks.logs.rows import log_rows
 from markscheme.benchmarks.logs.sample import LoggedSample, NumberedRow
-from markscheme.benchmarks.logs.values import answer_of, answers_of, gold_of, id_of, kind_of, listed, verdict_of
-from markscheme.benchmarks.tasks.datasets import last_box
-from markscheme.files import InputError
+from markscheme.benchmarks.logs.values import answer_of, answers_of, gold_of, id_of, listed, verdict_of
+from markscheme.files import InputError, kind_of
+from markscheme.solutions import last_box
 
 METRICS = ("exact_match", "math_verify", "acc")
 """Which metric is the verdict: the first of these that the log has; without any, the only one that is 0 or 1."""

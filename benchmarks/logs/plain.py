@@ -16,19 +16,25 @@ from markscheme.benchmarks.logs.values import (
     answer_of,
     count_of,
     id_of,
-    kind_of,
     listed,
     number_of,
     prompt_of,
     verdict_of,
 )
-from markscheme.files import InputError
+from markscheme.files import InputError, kind_of, noun_of
 from markscheme.problems import question_hash
+from markscheme.score_rows import (
+    COMPLETION_COLUMNS,
+    GOLD_COLUMNS,
+    INPUT_COLUMN,
+    PROMPT_COLUMNS,
+    answer_in,
+    are_messages,
+)
 
-# The first of these that a row has. The answer comes last among the golds: in some logs it is the model's.
-COMPLETIONS = ("completion", "response", "model_output", "generation", "output", "code")
-GOLDS = ("gold", "gt", "ground_truth", "expected_answer", "target", "gts", "answer")
-QUESTIONS = ("problem", "question", "prompt", "input")
+QUESTIONS = (*reversed(PROMPT_COLUMNS), INPUT_COLUMN)
+"""The bare question first: it tells problems apart, and a prompt may hold examples too. The first that a row has
+counts, as of COMPLETION_COLUMNS and GOLD_COLUMNS."""
 IDS = ("id", "problem_id", "question_id", "unique_id", "idx")
 # The first of these whose values are verdicts in every row.
 VERDICTS = ("label", "label_reviewed", "correct", "is_correct", "accuracy", "acc", "symbolic_correct", "score")
@@ -43,7 +49,8 @@ Place = tuple[str, Mapping[str, Any]]
 def read_plain(
     rows: Iterable[Place], path: Path, *, verdict: str | None = None, keep: Mapping[str, str] | None = None
 ) -> list[LoggedSample]:
-    """The samples of such rows; a row may hold a list of completions.
+    """The samples of such rows; a row may hold a list of completions. A completion is text, or
+    messages of which those of the assistant count.
 
     Ids name problems if each of them stands for one question, and each question for one of them; else they name
     samples, and a problem is known by its question's words. `k` counts what is kept, in whatever order the rows stand:
@@ -161,16 +168,18 @@ def _numbers(rows: Sequence[Place]) -> Sequence[int]:
 
 
 def _completions(row: Mapping[str, Any], where: str) -> list[str]:
-    name = _first(row, COMPLETIONS, where)
-    completions = row[name] if isinstance(row[name], list) else [row[name]]
-    if not completions or not all(isinstance(completion, str) for completion in completions):
-        kinds = listed(dict.fromkeys(kind_of(completion) for completion in completions))
+    name = _first(row, COMPLETION_COLUMNS, where)
+    value = row[name]
+    completions = value if isinstance(value, list) and not are_messages(value) else [value]
+    strange = [one for one in completions if not isinstance(one, str) and not are_messages(one)]
+    if strange or not completions:
+        kinds = ", ".join(dict.fromkeys(map(kind_of, strange))) or "none"
         raise InputError(f"{where}: {name!r} must be text or texts, not {kinds}; correct or remove the row")
-    return completions
+    return [answer_in(one, f"{where}: {name!r}") for one in completions]
 
 
 def _gold(row: Mapping[str, Any], where: str) -> str:
-    name = _first(row, GOLDS, where)
+    name = _first(row, GOLD_COLUMNS, where)
     gold = row[name]
     if isinstance(gold, list):
         if len(gold) != 1:
@@ -196,7 +205,9 @@ def _each(row: Mapping[str, Any], name: str | None, number: int, where: str) -> 
     if not isinstance(value, list):
         return [value if number == 1 else None] * number
     if len(value) != number:
-        raise InputError(f"{where}: {name!r} has {len(value)} values for {number} completions; correct the row")
+        values = f"{len(value)} {noun_of(len(value), 'value')}"
+        completions = f"{number} {noun_of(number, 'completion')}"
+        raise InputError(f"{where}: {name!r} has {values} for {completions}; correct the row")
     return value
 
 

@@ -20,9 +20,9 @@ from markscheme.benchmarks.logs.plain import read_plain
 from markscheme.benchmarks.logs.rows import GZIP_MAGIC, first_line, log_rows, whole_json
 from markscheme.benchmarks.logs.sample import LoggedSample
 from markscheme.benchmarks.logs.simple_evals import read_simple_evals
-from markscheme.benchmarks.logs.values import kind_of, listed
+from markscheme.benchmarks.logs.values import listed
 from markscheme.benchmarks.outcomes import KINDS, RECORDS, SUMMARY
-from markscheme.files import InputError, StrPath
+from markscheme.files import InputError, StrPath, kind_of
 
 PARQUET, ZIP = b"PAR1", b"PK"
 FOLDER_LOGS = ("samples_*.jsonl", "samples_*.jsonl.gz", "details_*.parquet", "*.eval")
@@ -133,7 +133,8 @@ def _format(path: Path) -> tuple[str, Any]:
     if line.startswith(b"[") or line == b"{":
         return _whole(path)
     if not line.startswith(b"{"):
-        raise InputError(f"{path}:1: begins with {line[:40]!r}, which is no JSON object; {NEEDED}")
+        start_text = line[:40].decode("utf-8", "replace")
+        raise InputError(f"{path}:1: begins with {start_text!r}, which is no JSON object; {NEEDED}")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

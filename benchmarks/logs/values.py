@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from markscheme.benchmarks.tasks.datasets import last_box
-from markscheme.files import InputError
+from markscheme.files import InputError, kind_of
+from markscheme.solutions import last_box
 
 
 def verdict_of(value: Any) -> bool | None:
@@ -122,11 +122,6 @@ def id_of(value: Any, where: str, *, name: str) -> str:
             f"{where}: {name!r} must be text or a whole number, got {kind_of(value)}; correct or remove the row"
         )
     return str(value)
-
-
-def kind_of(value: Any) -> str:
-    """What a value is, in a word."""
-    return "nothing" if value is None else type(value).__name__
 
 
 def listed(names: Any) -> str:

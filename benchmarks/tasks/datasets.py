@@ -9,6 +9,7 @@ from typing import Any
 
 from markscheme.files import InputError, StrPath, column, read_jsonl
 from markscheme.problems import Problem
+from markscheme.solutions import after_hashes, last_box, marked_answer
 
 Row = tuple[str, Mapping[str, Any]]
 """Where a row stands (`file:line`, or its place on the hub), and its columns."""
@@ -35,6 +36,7 @@ class HubDataset:
     """The commit to load; None takes the newest."""
 
 
+GOLD_COLUMNS = ("gold", "answer", "ground_truth")
 TRAIN_AND_TEST = {"train": "train", "test": "test"}
 
 # In this order the seven subjects make up the rows of the original files, so ids agree with local copies.
@@ -128,8 +130,9 @@ def load_task(name: str, split: str, data: StrPath | None = None) -> list[Proble
 def load_problems(path: StrPath) -> list[Problem]:
     r"""The problems of any .jsonl or .jsonl.gz file with a question and a gold in each row.
 
-    Columns: `question`, `problem` or `prompt`; `gold` or `answer`; `id` and `solution` if there are any. A gold
-    that is a worked solution in the manner of GSM8K counts from its `####` on. The rest goes to `meta`.
+    Columns: `question`, `problem` or `prompt`, which may be a list of one message; `gold`, `answer` or `ground_truth`,
+    or else a `solution` that marks its answer; `id` and `solution` if there are any. A gold that is a worked solution
+    in the manner of GSM8K counts from its `####` on. The rest goes to `meta`.
 
     Raises:
         InputError: if the file cannot be read or is empty, or a row lacks one of the two, has an empty gold, or
@@ -140,9 +143,11 @@ def load_problems(path: StrPath) -> list[Problem]:
     seen: dict[str, str] = {}
     for index, (where, row) in enumerate(_local_rows(path)):
         question_name = _first_column(row, ("question", "problem", "prompt"), where)
-        gold_name = _first_column(row, ("gold", "answer"), where)
+        gold_name = _gold_column(row, where)
         text = column(row, gold_name, where)
-        gold = _after_hashes(text) if "####" in text else text.strip()
+        gold = (marked_answer(text) or "" if gold_name == "solution" else text).strip()
+        if "####" in text:
+            gold = after_hashes(text)
         if not gold:
             raise InputError(f"{where}: the gold is empty; correct the row or leave it out")
         id_ = column(row, "id", where) if "id" in row else f"{path.name.split('.')[0]}/{index}"
@@ -163,28 +168,6 @@ def load_problems(path: StrPath) -> list[Problem]:
     if not problems:
         raise InputError(f"{path}: no problems in it; a row needs a question and a gold")
     return problems
-
-
-def last_box(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}` or `\fbox{...}`, braces balanced, or of a `\boxed 2` without braces.
-
-    >>> last_box(r"first \boxed{1}, then \boxed{\frac{1}{2}}.")
-    '\\frac{1}{2}'
-    """
-    boxes = list(re.finditer(r"\\(?:boxed|fbox)\s*(\{)|\\boxed\s+([^\s{$.,]+)", text))
-    if not boxes:
-        return None
-    box = boxes[-1]
-    if box[2] is not None:
-        return box[2]
-    depth = 0
-    for offset in range(box.start(1), len(text)):
-        # A backslash before a brace makes it a character of the answer, as in \{1, 2\}.
-        if text[offset] in "{}" and text[offset - 1] != "\\":
-            depth += 1 if text[offset] == "{" else -1
-            if depth == 0:
-                return text[box.end(1) : offset]
-    return None
 
 
 def _problem(name: str, split: str, index: int, row: Mapping[str, Any], source: str, where: str) -> Problem:
@@ -215,12 +198,7 @@ def _gsm8k_gold(row: Mapping[str, Any], where: str) -> str:
     text = column(row, "answer", where)
     if "####" not in text:
         raise InputError(f"{where}: no '####' before the answer in {text[-40:]!r}; is this GSM8K?")
-    return _after_hashes(text)
-
-
-def _after_hashes(text: str) -> str:
-    """GSM8K's final answer: what follows the last `####`, without thousands commas."""
-    return text.rpartition("####")[2].strip().replace(",", "")
+    return after_hashes(text)
 
 
 def _gsm8k_solution(text: str, gold: str) -> str:
@@ -239,11 +217,29 @@ def _math_gold(row: Mapping[str, Any], where: str) -> str:
     return gold.strip()
 
 
+def _gold_column(row: Mapping[str, Any], where: str) -> str:
+    if not any(name in row for name in GOLD_COLUMNS) and marked_answer(str(row.get("solution", ""))) is not None:
+        return "solution"
+    return _first_column(row, GOLD_COLUMNS, where)
+
+
 def _question(row: Mapping[str, Any], name: str, where: str) -> str:
-    question = column(row, name, where).strip()
+    if isinstance(row.get(name), list):
+        question = _only_message(row[name], f"{where}: column {name!r}")
+    else:
+        question = column(row, name, where)
+    question = question.strip()
     if not question:
         raise InputError(f"{where}: column {name!r} is empty; correct the row or leave it out")
     return question
+
+
+def _only_message(turns: list[Any], where: str) -> str:
+    """The text of the one message of a conversation that asks a question."""
+    roles = [turn.get("role") for turn in turns if isinstance(turn, Mapping)]
+    if roles != ["user"] or len(turns) != 1 or not isinstance(turns[0].get("content"), str):
+        raise InputError(f"{where} must be text, or a list of one message of the role 'user' with the question")
+    return str(turns[0]["content"])
 
 
 def _optional(row: Mapping[str, Any], name: str, where: str) -> str | None:

@@ -137,5 +137,11 @@ def _plainly() -> Iterator[None]:
             raise error from None
 
 
+def newest_step(folder: Path) -> int:
+    """The step that `load_checkpoint` would go on after; 0 without a checkpoint."""
+    found = _checkpoints(folder)
+    return int(found[-1].name.removeprefix("step-")) if found else 0
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))

@@ -12,7 +12,7 @@ from inspect import BoundArguments
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.config import Dict, Toml
 from rich.console import Console
 
@@ -50,10 +50,11 @@ def make_app() -> App:
         name="markscheme",
         version=__version__,
         help="Score mathematics, train on the scores, measure what changed.",
+        default_parameter=Parameter(negative_iterable=()),  # no --empty-betas
     )
-    for name, help_text in COMMANDS.items():
+    for place, (name, help_text) in enumerate(COMMANDS.items()):
         function = name.replace("-", "_")
-        app.command(f"markscheme.commands.{function}:{function}", name=name, help=help_text)
+        app.command(f"markscheme.commands.{function}:{function}", name=name, help=help_text, sort_key=place)
     return app
 
 
@@ -87,6 +88,8 @@ def run(tokens: list[str]) -> int:
         needed = f"markscheme {tokens[0]} needs {error.__cause__.name}, which is not installed"
         extra = "serve" if tokens[0] == "serve" else "train"
         return _complain(InputError(f"{needed}: pip install 'markscheme[{extra}]'"))
+    except KeyboardInterrupt:  # while a command was imported, which takes seconds
+        return _interrupted()
     try:
         result = command(*bound.args, **bound.kwargs)
     except (InputError, GoldError, OSError, FloatingPointError) as error:
@@ -98,8 +101,7 @@ def run(tokens: list[str]) -> int:
             raise
         return _complain(InputError("another process has gone; give the same command again to go on"))
     except KeyboardInterrupt:
-        print("\nstopped; give the same command again to go on", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     return result if isinstance(result, int) else 0
 
 
@@ -167,6 +169,11 @@ def _value_of(option: str, tokens: list[str]) -> str | None:
         if name == option:
             return value if equals else "".join(tokens[position + 1 : position + 2])
     return None
+
+
+def _interrupted() -> int:
+    print("\nstopped; give the same command again to go on", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _complain(error: Exception) -> int:

@@ -14,6 +14,8 @@ from typing import Any
 
 StrPath = str | PathLike[str]
 """Of a file or a folder, as functions take it."""
+MAX_SHOWN_BYTES = 200
+"""Of a line that is quoted."""
 
 
 class InputError(ValueError):
@@ -32,10 +34,26 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
             for line_number, line in enumerate(lines, 1):
+                if line_number == 1:
+                    check_first_line(line, path)
                 if line.strip():
                     yield line_number, json_object(line, path, line_number)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path}:{line_number + 1}: not readable as gzip ({error}); give it whole again") from error
+
+
+def check_first_line(line: bytes, path: Path) -> None:
+    """Tells a file of another format, such as CSV or one JSON array, by its first line.
+
+    Raises:
+        InputError: if no JSON object begins in the line, or none that ends in it.
+    """
+    text = line[:MAX_SHOWN_BYTES].decode("utf-8-sig", "replace").strip()
+    if text and (not text.startswith("{") or text == "{"):
+        raise InputError(
+            f"{path}:1: begins with {text[:40]!r}, which is no JSON object; JSON lines are needed, one object a line: "
+            "write the file anew in that form"
+        )
 
 
 def json_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
@@ -46,7 +64,7 @@ def json_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # no UTF-8, a number of 5,000 digits, 1,000 brackets
         raise InputError(f"{path}:{line_number}: not readable as JSON in UTF-8 ({error})") from error
     if not isinstance(record, dict):
-        raise InputError(f"{path}:{line_number}: a JSON object is needed, got {type(record).__name__}")
+        raise InputError(f"{path}:{line_number}: a JSON object is needed, got {kind_of(record)}")
     return record
 
 
@@ -60,8 +78,32 @@ def column(record: Mapping[str, Any], name: str, where: str) -> str:
         raise InputError(f"{where}: no column {name!r}; it has {', '.join(map(repr, record)) or 'none'}")
     value = record[name]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError(f"{where}: column {name!r} must be text, got {type(value).__name__}")
+        raise InputError(f"{where}: column {name!r} must be text, got {kind_of(value)}")
     return value if isinstance(value, str) else str(value)
+
+
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in words.
+
+    >>> kind_of(None), kind_of([1]), kind_of({}), kind_of(0.5), kind_of(True), kind_of("7")
+    ('null', 'a list', 'an object', 'a number', 'true', 'text')
+    """
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, int | float):
+        return "a number" if value == value else "NaN"
+    return "an object" if isinstance(value, Mapping) else "a list" if isinstance(value, list | tuple) else repr(value)
+
+
+def noun_of(number: int, noun: str) -> str:
+    """A noun as it stands behind a number.
+
+    >>> noun_of(1, "row"), noun_of(2, "row")
+    ('row', 'rows')
+    """
+    return noun if number == 1 else f"{noun}s"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -97,6 +97,8 @@ def _source(name: str) -> Iterator[str]:
     """
     source = str(Path(__file__).parent / "policy") if name == EMBEDDED else name
     if Path(source).is_dir() and not (Path(source) / "config.json").exists():
+        if (Path(source) / "policy" / "config.json").exists():
+            raise InputError(f"{source}: a run folder; its policy is {Path(source) / 'policy'}")
         raise InputError(f"{source}: no config.json in this folder, so it holds no model")
     try:
         yield source

@@ -12,6 +12,7 @@ from typing import Any
 
 from markscheme.files import InputError, StrPath, drop_torn_line, read_jsonl, write_json, write_text
 
+SHOWN_DIFFERENCES = 4
 RECORDED = ("markscheme", "math-verify", "sympy", "torch", "transformers")
 
 
@@ -125,12 +126,13 @@ def _toml_value(value: Any) -> str:
 
 
 def _difference(path: Path, new_text: str) -> str:
-    """The first setting that differs, for a message."""
+    """The settings that differ, for a message."""
     old, new = _flat(tomllib.loads(path.read_text(encoding="utf-8"))), _flat(tomllib.loads(new_text))
-    for name in [*old, *new]:
-        if old.get(name) != new.get(name):
-            return f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
-    return "written differently"
+    found = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    telling = [name for name in found if not name.endswith(("sha256", "fingerprint"))] or found  # they follow others
+    shown = "; ".join(f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in telling[:SHOWN_DIFFERENCES])
+    more = len(telling) - SHOWN_DIFFERENCES
+    return f"{shown}; and {more} more" if more > 0 else shown or "written differently"
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,15 +5,21 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from markscheme.files import InputError, column, json_object
+from markscheme.files import InputError, check_first_line, column, json_object
+from markscheme.messages import completion_of, prompt_of
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
+# Of each of these the first that a row has counts. The answer comes last among the golds: in some logs it is the
+# model's.
 PROMPT_COLUMNS = ("prompt", "question", "problem")
-GOLD_COLUMNS = ("gold", "answer")
+INPUT_COLUMN = "input"
+"""verl's prompt; elsewhere what an instruction is about, so it counts only beside a completion."""
+COMPLETION_COLUMNS = ("completion", "response", "model_output", "generation", "output", "code")
+GOLD_COLUMNS = ("gold", "gt", "ground_truth", "expected_answer", "target", "gts", "answer")
 META_COLUMNS = ("completion_tokens", "finish_reason", "choices", "step_ends")
 
 MAX_BATCH_BYTES = 1 << 18
@@ -54,6 +60,8 @@ class Tally:
     value_sum: float = 0.0
     failure: str = ""
     """The first row that failed, and why."""
+    mangled: int = 0
+    """Rows of which `is_mangled` holds."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -61,6 +69,7 @@ class Tally:
             outcomes=dict(Counter(self.outcomes) + Counter(other.outcomes)),
             value_sum=self.value_sum + other.value_sum,
             failure=self.failure or other.failure,
+            mangled=self.mangled + other.mangled,
         )
 
     @property
@@ -134,6 +143,8 @@ def score_lines(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: s
     samples: list[Sample] = []
     for number, line in numbered_rows(lines, first_line):
         places.append(f"{name}:{number}")
+        if number == 1:
+            check_first_line(line, Path(name))
         try:
             rows.append(json_object(line, Path(name), number))
             samples.append(sample_of(rows[-1], places[-1]))
@@ -145,7 +156,8 @@ def score_lines(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: s
         _name_the_gold(samples, places, scorer)
         raise
     scored = [{**row, "score": score.to_dict()} for row, score in zip(rows, scores, strict=True)]
-    return "".join(f"{json.dumps(row)}\n" for row in scored).encode(), tally_of(scores, places)
+    tally = replace(tally_of(scores, places), mangled=sum(is_mangled(one.completion, one.gold) for one in samples))
+    return "".join(f"{json.dumps(row)}\n" for row in scored).encode(), tally
 
 
 def numbered_rows(lines: Sequence[bytes], first_line: int) -> list[tuple[int, bytes]]:
@@ -159,13 +171,74 @@ def sample_of(row: Mapping[str, Any], place: str) -> Sample:
     Raises:
         InputError: naming the place of a row that lacks a column.
     """
+    said = next((name for name in COMPLETION_COLUMNS if name in row), None)
+    if said is None:
+        others = ", ".join(map(repr, COMPLETION_COLUMNS[1:]))
+        raise InputError(
+            f"{place}: no column 'completion'; it has {', '.join(map(repr, row)) or 'none'}; in place of it {others} "
+            "would do"
+        )
+    asked = next((name for name in (*PROMPT_COLUMNS, INPUT_COLUMN) if name in row), None)
     return Sample(
-        prompt=next((column(row, name, place) for name in PROMPT_COLUMNS if name in row), ""),
-        completion=column(row, "completion", place),
+        prompt="" if asked is None else prompt_of(_said(row, asked, place)),
+        completion=answer_in(_said(row, said, place), f"{place}: column {said!r}"),
         gold=next((column(row, name, place) for name in GOLD_COLUMNS if name in row), None),
         id=_text_or_none(row.get("id")) or place,
         group=_text_or_none(row.get("group")),
         meta={name: row[name] for name in META_COLUMNS if name in row},
+    )
+
+
+def _said(row: Mapping[str, Any], name: str, place: str) -> str | list[Any]:
+    """Text, or messages."""
+    value = row[name]
+    if isinstance(value, list) and not are_messages(value):
+        raise InputError(
+            f"{place}: column {name!r} must be text, got a list that does not hold messages, each with role and content"
+        )
+    return value if isinstance(value, list) else column(row, name, place)
+
+
+def are_messages(value: object) -> bool:
+    """Whether a value of JSON is a list of messages, each an object with a role and a content."""
+    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and _is_content(value.get("content"))
+
+
+def _is_content(content: object) -> bool:
+    return content is None or isinstance(content, str) or (isinstance(content, list) and all(map(_is_part, content)))
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, str) or (isinstance(part, Mapping) and isinstance(part.get("text", ""), str))
+
+
+def answer_in(said: str | list[Any], where: str) -> str:
+    """The text of a completion, which is that or messages.
+
+    Raises:
+        InputError: naming where it stands, if no message is the assistant's.
+    """
+    if isinstance(said, list) and not any(message["role"] == "assistant" for message in said):
+        raise InputError(f"{where} holds messages of which none has the role 'assistant'")
+    return completion_of(said)
+
+
+def is_mangled(completion: str, gold: str | tuple[str, ...] | None) -> bool:
+    r"""Whether a completion or its gold holds a backspace or a form feed, as JSON reads `"\boxed"` and `"\frac"`."""
+    golds = gold if isinstance(gold, tuple) else (gold or "",)
+    return any("\b" in text or "\f" in text for text in (completion, *golds))
+
+
+def mangled_warning(count: int) -> str:
+    """What to say about so many rows of which `is_mangled` holds."""
+    who = "1 row holds" if count == 1 else f"{count:,} rows hold"
+    return (
+        rf"warning: {who} a backspace or form feed in a completion or gold: likely \boxed or \frac written with one "
+        r'backslash, which JSON reads as such a character; write two ("\\boxed"), as json.dumps does'
     )
 
 

@@ -9,6 +9,7 @@ rows it was; with the second, a worker cannot be ended while it works.
 import io
 import json
 import pickle
+import signal
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -179,11 +180,17 @@ class _Worker:
 
 def _work(descriptor: int) -> None:
     connection = Connection(descriptor)
-    scorer, name = pickle.loads(connection.recv_bytes())
-    connection.send_bytes(b"ready")
-    while True:
-        number, _, text = connection.recv_bytes().partition(b"\n")
-        connection.send_bytes(_answer(io.BytesIO(text).readlines(), int(number), scorer, name))
+    try:
+        scorer, name = pickle.loads(connection.recv_bytes())
+        connection.send_bytes(b"ready")
+        while True:
+            number, _, text = connection.recv_bytes().partition(b"\n")
+            connection.send_bytes(_answer(io.BytesIO(text).readlines(), int(number), scorer, name))
+    except (EOFError, ConnectionError):
+        # The parent closes the pipe too, which ends in SIGTERM: what its handler raises inside of the connection's
+        # __del__ would be printed.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
 
 
 def _answer(lines: Sequence[bytes], first_line: int, scorer: Scorer, name: str) -> bytes:

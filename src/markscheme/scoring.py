@@ -1,7 +1,7 @@
 """The one scoring interface: a Sample goes in, a Score comes out, and whatever judges is a Scorer."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypedDict, runtime_checkable
@@ -44,7 +44,11 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One completion to judge, with what is needed to judge it."""
+    """One completion to judge, with what is needed to judge it.
+
+    Raises:
+        TypeError: if the prompt, the completion or the gold is of another type.
+    """
 
     prompt: str | tuple[Message, ...]
     completion: str
@@ -56,6 +60,18 @@ class Sample:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Facts about the completion that its text does not show; the loops set `completion_tokens`
     and `finish_reason`."""
+
+    def __post_init__(self) -> None:
+        # One look where all are plain texts, as nearly always: a sample is made for every completion.
+        if type(self.prompt) is type(self.completion) is type(self.gold) is str:
+            return
+        if not isinstance(self.completion, str):
+            raise TypeError(f"a sample's completion must be text, got {_shown(self.completion)}")
+        if self.gold is not None and not isinstance(self.gold, str) and not _are(self.gold, _is_text):
+            raise TypeError(f"a sample's gold must be text, a tuple of texts or None, got {_shown(self.gold)}")
+        if not isinstance(self.prompt, str) and not _are(self.prompt, _is_message):
+            needed = "text or a tuple of messages, each with role and content"
+            raise TypeError(f"a sample's prompt must be {needed}, got {_shown(self.prompt)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The sample as JSON values, as far as `meta` is made of those; empty fields are left out."""
@@ -89,6 +105,23 @@ class Sample:
             group=_text_or_none(record.get("group"), "group"),
             meta=meta,
         )
+
+
+def _are(values: object, is_one: Callable[[object], bool]) -> bool:
+    """Lists are taken too: nothing depends on which it is."""
+    return isinstance(values, tuple | list) and all(map(is_one, values))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and isinstance(value.get("content"), str)
+
+
+def _shown(value: object) -> str:
+    return " ".join(repr(value).split())[:200]
 
 
 def _prompt(value: Any) -> str | tuple[Message, ...]:
@@ -197,3 +230,15 @@ class Scorer(Protocol):
     def version(self) -> str: ...
 
     def score(self, samples: Sequence[Sample]) -> list[Score]: ...
+
+
+def check_scorer(scorer: Scorer) -> None:
+    """
+    Raises:
+        TypeError: if it is none, such as a plain function, a class or a list.
+    """
+    if isinstance(scorer, type) or not callable(getattr(scorer, "score", None)):
+        way_out = "as_scorer makes one of a function, WeightedSum one of several"
+        if isinstance(scorer, type):
+            way_out = f"call the class, as in {scorer.__name__}()"
+        raise TypeError(f"a scorer is needed, got {scorer!r:.100}: {way_out}")

@@ -15,11 +15,11 @@ from markscheme.benchmarks.tasks.datasets import (
     HUB_DATASETS,
     EmptyGoldWarning,
     UnpinnedWarning,
-    last_box,
     load_problems,
     load_task,
 )
 from markscheme.files import InputError
+from markscheme.solutions import last_box
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 
@@ -73,22 +73,6 @@ def test_a_file_or_the_folder_of_one_data_set_will_do(tmp_path: Path) -> None:
     assert load_task("gsm8k", "test", path) == load_task("gsm8k", "test", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("text", "box"),
-    [
-        (r"\boxed{1} and then \boxed{2}", "2"),
-        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
-        (r"\fbox{3}", "3"),
-        (r"so $\boxed 2$.", "2"),
-        (r"\boxed{}", ""),
-        (r"\boxed{never closed", None),
-        ("no box", None),
-    ],
-)
-def test_last_box(text: str, box: str | None) -> None:
-    assert last_box(text) == box
-
-
 def test_empty_boxes_of_math_train_are_left_out_loudly(tmp_path: Path) -> None:
     empty = {**MATH, "solution": r"there are $\boxed{}$ of them"}
     path = write(tmp_path / "train.jsonl", MATH, empty, MATH)
@@ -108,7 +92,7 @@ def test_empty_boxes_of_math_train_are_left_out_loudly(tmp_path: Path) -> None:
         ("gsm8k", {"problem": "1 + 1?", "answer": "#### 2"}, "no column 'question'; it has 'problem', 'answer'"),
         ("math", {"problem": "1 + 1?", "solution": "2"}, "no column 'answer', and no"),
         ("cmath", {"question": "1 + 1?"}, "no column 'answer' or 'golden'"),
-        ("cmath", {"question": "1 + 1?", "answer": None}, "must be text, got NoneType"),
+        ("cmath", {"question": "1 + 1?", "answer": None}, "must be text, got null"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, name: str, row: dict[str, Any], message: str) -> None:
@@ -241,3 +225,34 @@ def test_real_copies(name: str, split: str, count: int) -> None:
     assert len(problems) == len({problem.id for problem in problems}) == count
     if name.startswith("math"):  # the rule for copies without a column `answer` agrees with that column
         assert all((last_box(problem.solution or "") or "").strip() == problem.gold for problem in problems)
+
+
+def test_golds_and_questions_as_other_tools_write_them(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"prompt": [{"role": "user", "content": "2 + 2?"}], "answer": "4"},
+        {"question": "2 + 2?", "ground_truth": 4},
+        {"question": "2 + 2?", "solution": "Two and two. #### 4"},
+        {"question": "2 + 2?", "solution": r"Two and two is $\boxed{4}$."},
+    ]
+    problems = load_problems(write(tmp_path / "mine.jsonl", *rows))
+    assert [(problem.question, problem.gold) for problem in problems] == [("2 + 2?", "4")] * 4
+    assert problems[2].solution == "Two and two.\nThe answer is \\boxed{4}."
+    assert problems[3].solution == rows[3]["solution"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "2 + 2?", "solution": "It is four."}, "no column 'gold' or 'answer' or 'ground_truth'"),
+        ({"prompt": [], "answer": "4"}, "column 'prompt' must be text, or a list of one message of the role 'user'"),
+        (
+            {"prompt": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], "answer": "4"},
+            "one message",
+        ),
+        ({"prompt": [{"role": "user", "content": 4}], "answer": "4"}, "one message of the role 'user'"),
+        ({"prompt": ["2 + 2?"], "answer": "4"}, "one message of the role 'user'"),
+    ],
+)
+def test_other_rows_of_other_tools_are_named(row: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load_problems(write(tmp_path / "mine.jsonl", row))

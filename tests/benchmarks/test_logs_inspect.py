@@ -134,7 +134,7 @@ def test_parts_of_a_message_and_texts_that_stand_apart(tmp_path: Path) -> None:
 def test_samples_that_ended_in_an_error_are_left_out_aloud(tmp_path: Path) -> None:
     broken = sample(7, 1, "", {}, error={"message": "no connection"}, output={"choices": [], "completion": ""})
     log = as_json(tmp_path / "log.json", [broken, TWO_EPOCHS[1]])
-    with pytest.warns(ErrorSampleWarning, match=r"left out 1 samples that ended in an error: '.*samples\[0\]'"):
+    with pytest.warns(ErrorSampleWarning, match=r"left out 1 sample that ended in an error: '.*samples\[0\]'"):
         samples = read_log(log)
     assert [one.problem for one in samples] == ["q/1"]
     silent = as_json(tmp_path / "silent.json", [sample(7, 1, "", {"match": "I"})])  # it wrote nothing, and that counts
@@ -197,10 +197,10 @@ def test_zips_that_are_no_logs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": True}, r"samples\[0\]: 'id' must be text or a whole number, got bool; correct or remove"),
-        ({"epoch": "first"}, r"samples\[0\]: 'epoch' must be a number, got str; correct or remove"),
+        ({"id": True}, r"samples\[0\]: 'id' must be text or a whole number, got true; correct or remove"),
+        ({"epoch": "first"}, r"samples\[0\]: 'epoch' must be a number, got text; correct or remove"),
         ({"target": []}, r"samples\[0\]: the gold in 'target' is an empty list; correct or remove"),
-        ({"target": {"a": 1}}, r"samples\[0\]: the gold in 'target' must be text, got dict; correct or remove"),
+        ({"target": {"a": 1}}, r"samples\[0\]: the gold in 'target' must be text, got an object; correct or remove"),
         ({"output": None}, r"samples\[0\]: 'input' and 'output' must be those of a model; give the log whole again"),
         ({"output": {"choices": [7]}}, r"samples\[0\]: 'input' and 'output' must be those of a model"),
         ({"input": 7}, r"samples\[0\]: 'input' and 'output' must be those of a model"),

@@ -111,10 +111,10 @@ def test_the_older_layout(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         ([{"question": "?", "answer": "4"}], "columns 'question', 'answer'; those of lighteval's details are needed"),
-        ([row("0", [], {"acc": 1.0})], "row 0: no generated texts but list; the details of a generative task"),
+        ([row("0", [], {"acc": 1.0})], "row 0: no generated texts but a list; the details of a generative task"),
         (
             [{"predictions": "['4']", "gold": "['4']"}],
-            "row 0: no generated texts but str; .* of lighteval 0.8 or newer",
+            "row 0: no generated texts but text; .* of lighteval 0.8 or newer",
         ),
         ([row("0", ["4"], {"em": 1.0}, gold_index=3)], r"row 0: gold_index 3 names no choice; correct or remove"),
         ([row("0", ["4"], {"em": 1.0}, choices=[""])], "row 0: the gold in 'gold' is empty; correct or remove"),

@@ -92,6 +92,17 @@ def test_one_row_a_sample(tmp_path: Path) -> None:
             [(question_hash("2+2?"), "2+2?", "4", "4", True, None)],
             "a prompt of messages",
         ),
+        (
+            {"prompt": [{"role": "user", "content": "2+2?"}], "gold": "4"}
+            | {"completion": [{"role": "assistant", "content": "It is"}, {"role": "assistant", "content": "4"}]},
+            [(question_hash("2+2?"), "2+2?", "It is\n4", "4", None, None)],
+            "a completion of messages",
+        ),
+        (
+            {"completion": [[{"role": "assistant", "content": text}] for text in ("4", "5")], "gold": "4"},
+            [("row 0", "", "4", "4", None, None), ("row 0", "", "5", "4", None, None)],
+            "several of messages",
+        ),
         ({"completion": "4", "target": 4, "correct": None}, [("row 0", "", "4", "4", None, None)], "no question"),
     ],
 )
@@ -171,19 +182,24 @@ def test_which_column_is_the_verdict(tmp_path: Path) -> None:
     [
         ({"gold": "4", "text": "4"}, r":1: no column 'completion' or 'response' or .*; it has 'gold', 'text'"),
         ({"completion": "4", "label": "4"}, r":1: no column 'gold' or 'gt' or .*; it has 'completion', 'label'"),
-        ({"completion": None, "gold": "4"}, ":1: 'completion' must be text or texts, not 'nothing'; correct or remove"),
+        ({"completion": None, "gold": "4"}, ":1: 'completion' must be text or texts, not null; correct or remove"),
+        (
+            {"completion": [{"role": "user", "content": "4"}], "gold": "4"},
+            ":1: 'completion' holds messages of which none has the role 'assistant'",
+        ),
+        ({"completion": [{"text": "4"}, "5"], "gold": "4"}, ":1: 'completion' must be text or texts, not an object;"),
         ({"completion": [], "gold": "4"}, ":1: 'completion' must be text or texts, not none; correct or remove"),
         ({"completion": "4", "gold": ""}, ":1: the gold in 'gold' is empty; correct or remove"),
-        ({"completion": "4", "gold": float("nan")}, ":1: the gold in 'gold' must be text, got float; correct or"),
+        ({"completion": "4", "gold": float("nan")}, ":1: the gold in 'gold' must be text, got NaN; correct or"),
         (
             {"completion": "4", "gold": ["4", "5"]},
             r":1: 'gold' is a list of 2: is each right, or all needed\? Give one",
         ),
         (
             {"code": ["4", "5"], "gt": "4", "score": [True]},
-            ":1: 'score' has 1 values for 2 completions; correct the row",
+            ":1: 'score' has 1 value for 2 completions; correct the row",
         ),
-        ({"completion": "4", "gold": "4", "id": True}, ":1: 'id' must be text or a whole number, got bool"),
+        ({"completion": "4", "gold": "4", "id": True}, ":1: 'id' must be text or a whole number, got true"),
         (
             {"completion": "4", "gold": "4", "reward_model_score": True},
             ":1: 'reward_model_score' must be a number, got",
@@ -222,7 +238,7 @@ def test_a_list_of_anything(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows in it; a row needs a completion and a gold"):
         read_log(log)
     log.write_text('[\n{"completion": "4", "gold": "4"}, 7]')
-    with pytest.raises(InputError, match="row 1: a JSON object is needed, got int; correct or remove it"):
+    with pytest.raises(InputError, match="row 1: a JSON object is needed, got a number; correct or remove it"):
         read_log(log)
 
 

@@ -233,3 +233,14 @@ def test_equal_steps_in_floats_are_no_certainty() -> None:
     before = [0.0, 1 / 3, 2 / 3] * 10
     difference = paired_difference(before, [value + 1 / 3 for value in before])
     assert difference.high - difference.low > 0.1
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=30))
+def test_exchanged_the_interval_has_the_other_sign(eighths: list[int]) -> None:
+    differences = [value / 8 for value in eighths]
+    nothing = [0.0] * len(differences)
+    there, back = paired_difference(nothing, differences), paired_difference(differences, nothing)
+    turned = [-difference for difference in differences]
+    if sorted(turned) != sorted(differences):  # of symmetric ones the draws are not
+        assert (there.low, there.high) == (-back.high, -back.low)
+    assert (there.mean, there.permutation_p) == (-back.mean, back.permutation_p)

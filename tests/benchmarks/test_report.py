@@ -6,19 +6,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.collections import LineCollection
 
 import markscheme.benchmarks.examples
 import markscheme.benchmarks.wording
 from markscheme.benchmarks.comparison import Comparison, compare
 from markscheme.benchmarks.examples import HEAD_CHARACTERS, TAIL_CHARACTERS, example_groups, shortened
 from markscheme.benchmarks.outcomes import LOG_ENGINE, Evaluation, GradedCompletion, Kind, ProblemOutcome
-from markscheme.benchmarks.plots import group_map_figure
+from markscheme.benchmarks.plots import group_map_figure, lengths_figure, pass_at_k_figure
 from markscheme.benchmarks.report import write_report
-from markscheme.benchmarks.wording import headline, warnings_of, worst_group
+from markscheme.benchmarks.shown import evaluation_remarks
+from markscheme.benchmarks.wording import headline, measured, sensitivity, warnings_of, worst_group
 from markscheme.generation import FinishReason
 from markscheme.problems import Problem
 from markscheme.scoring import Outcome, Score
@@ -122,7 +125,7 @@ def test_a_handful_of_changes_is_no_rise() -> None:
     before, after = evaluation([0] * 3 + [4] * 397), evaluation([4] * 400)
     text = headline(compare(before, after))
     assert text.startswith("pass@1 went from")
-    assert "but p = 0.25: by chance as easily" in text
+    assert "but p = 0.25 does not rule out chance), n = 400" in text
 
 
 def test_headline_of_a_loss_and_of_nothing() -> None:
@@ -148,6 +151,63 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
         assert words in page.text
     assert "Gained: 5" in page.text
     assert "By greedy accuracy, 5 problems got better and 0 got worse (exact McNemar test: p = 0.062)" in page.text
+
+
+def test_one_problem_is_no_plural() -> None:
+    comparison = compare(evaluation([0]), evaluation([4]))
+    assert "1 problem got better and 0 got worse" in sensitivity(comparison)
+    assert "With 1 problem, " in sensitivity(comparison)
+    assert measured(comparison).startswith("1 problem; for each")
+    assert "By greedy accuracy, 2 problems got better" in sensitivity(compare(evaluation([0, 0]), evaluation([4, 4])))
+
+
+def test_what_more_samples_could_do_is_said_where_it_is_something() -> None:
+    def remark(share: float | None) -> list[str]:
+        one = with_summary(
+            evaluation([1, 3]), metrics={"pass@1": {"sampling_share": share}}, counts={}, batch_invariant=True
+        )
+        return evaluation_remarks(one)
+
+    # 1 - sqrt(1 - 0.36) = 20 %; 1 - sqrt(1 - 0.015) = 0.8 %
+    assert remark(0.36) == [
+        "pass@1: more samples of each problem could narrow its interval by at most 20 %; beyond that it takes more "
+        "problems"
+    ]
+    assert remark(0.015) == remark(0.0) == remark(None) == []
+
+
+def test_intervals_stand_side_by_side() -> None:
+    comparison = compare(evaluation([0, 1, 2, 4]), evaluation([2, 0, 3, 4]))
+    axes = pass_at_k_figure(comparison.values).axes[0]
+    intervals = [one for one in axes.collections if isinstance(one, LineCollection)]
+    assert len(intervals) == len(axes.collections) == 2  # no bands, which would lie on one another
+    places = [one.get_transform().transform([(1, 0.5)])[0][0] for one in intervals]
+    assert places[0] < axes.transData.transform([(1, 0.5)])[0][0] < places[1]
+    lowest, highest = axes.get_ylim()
+    for one in intervals:
+        ends = [end for segment in one.get_segments() for _, end in segment]
+        assert lowest <= min(ends) <= max(ends) < highest
+
+
+def test_no_length_is_cut_off() -> None:
+    def of_lengths(*lengths: int) -> Evaluation:
+        one = evaluation([0] * len(lengths), num_samples=0)
+        written = [replace(graded(True, "greedy", 0, "7"), completion_tokens=length) for length in lengths]
+        pairs = zip(one.outcomes, written, strict=True)
+        return replace(one, outcomes=tuple(replace(outcome, greedy=greedy) for outcome, greedy in pairs))
+
+    axes = lengths_figure(of_lengths(100, 130), [of_lengths(101, 170)]).axes[0]
+    low, high = axes.get_xlim()
+    edges = sorted({float(x) for patch in axes.patches for x, _ in patch.get_path().vertices})
+    assert low < edges[0] <= 100
+    assert 171 <= edges[-1] < high
+    assert {b - a for a, b in pairwise(edges)} == {3.0}  # 71 lengths in 24 bins, of whole tokens
+    lengths_figure(of_lengths(0), [of_lengths(0)])
+
+
+def test_every_column_is_there_on_a_phone(tmp_path: Path) -> None:
+    written(tmp_path, compare(evaluation([1, 2]), evaluation([2, 2])))
+    assert "display: none" not in (tmp_path / "report.html").read_text()
 
 
 def test_every_file_is_there(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from markscheme.adapters import (
     UnscoredError,
+    as_scorer,
     to_lm_eval,
     to_open_instruct,
     to_openrlhf,
@@ -23,8 +24,9 @@ from markscheme.adapters import (
     to_verifiers,
     to_verl,
 )
-from markscheme.adapters.reading import completion_in, completion_of, gold_of, prompt_of
+from markscheme.adapters.reading import completion_in, gold_of
 from markscheme.files import InputError
+from markscheme.messages import completion_of, prompt_of
 from markscheme.scoring import GoldError, Outcome, Sample, Score
 from markscheme.verifiers import MathVerifier
 
@@ -124,7 +126,11 @@ def test_trl_gets_none_for_what_is_not_known() -> None:
     assert extra == {"marks outcome": ["rated", "undecided", "rated"], "marks answer": [None, None, None]}
     assert metrics == {"rewards/marks/unscored": pytest.approx(1 / 3)}
     assert [sample.gold for sample in scorer.seen] == ["4", "4", ("4", "four")]
-    assert [sample.meta for sample in scorer.seen] == [{"completion_tokens": n} for n in (2, 1, 0)]
+    assert [sample.meta for sample in scorer.seen] == [
+        {"completion_ids": [1, 2], "completion_tokens": 2, "answer": "4", "difficulty": 1},
+        {"completion_ids": [3], "completion_tokens": 1, "answer": 4, "difficulty": 2},
+        {"completion_ids": [], "completion_tokens": 0, "answer": ["4", "four"], "difficulty": 3},
+    ]
     first, second, third = (sample.group for sample in scorer.seen)
     assert first == second != third
 
@@ -248,3 +254,47 @@ def test_lm_eval() -> None:
     assert rates({}, [["unknown", "four"]]) == {"length": 4.0, "unscored": 0.5}
     with pytest.raises(InputError, match="no column 'gold' for the gold; there are 'answer'"):
         to_lm_eval(MathVerifier(), gold="gold")({"answer": "4"}, [RIGHT])
+
+
+NO_SCORERS = [(MathVerifier, r"call the class, as in MathVerifier\(\)"), ([Marks()], "WeightedSum"), (len, "as_scorer")]
+
+
+@pytest.mark.parametrize("adapter", [to_trl, to_verl, to_openrlhf, to_open_instruct, to_verifiers, to_lm_eval])
+@pytest.mark.parametrize(("given", "way_out"), NO_SCORERS)
+def test_what_is_no_scorer_is_refused_at_once(adapter: Any, given: Any, way_out: str) -> None:
+    with pytest.raises(TypeError, match=f"a scorer is needed, got .*{way_out}"):
+        adapter(given)
+
+
+LONG = "We have two apples and get two more apples, and so there are four."
+
+
+def test_a_worked_solution_that_marks_no_answer_is_no_gold() -> None:
+    rows: dict[str, Any] = {"prompts": ["p"], "completions": [r"\boxed{4}"]}
+    message = r"completion 0: the column 'solution' holds a worked solution that marks no answer .*: give gold="
+    with pytest.raises(GoldError, match=message):
+        to_trl(MathVerifier())(**rows, solution=[LONG])
+    for marked in (rf"{LONG} \boxed{{3}} {LONG} Or: $\boxed{{4}}$.", f"{LONG} #### 4", "$4$"):
+        for gold in (None, "solution"):
+            assert to_trl(MathVerifier(), gold=gold)(**rows, solution=[marked]) == [1.0]
+    with pytest.raises(GoldError, match="a document: the column 'solution'"):
+        to_lm_eval(MathVerifier())({"question": "p", "solution": LONG}, ["4"])
+
+
+def test_functions_of_trl_have_their_columns_in_trl() -> None:
+    def by_difficulty(completions: list[str], difficulty: list[int], completion_ids: list[list[int]]) -> list[float]:
+        return [d + len(ids) / 10 for d, ids in zip(difficulty, completion_ids, strict=True)]
+
+    reward = to_trl(as_scorer(by_difficulty))
+    rows: dict[str, Any] = {"prompts": ["p", "q"], "completions": ["a", "b"], "completion_ids": [[1, 2], [3]]}
+    assert reward(**rows, difficulty=[3, 7], odd=[1, 2, 3]) == [3.2, 7.1]
+
+
+def test_functions_of_verl_and_lm_eval_have_their_columns_there() -> None:
+    seen = Marks()
+    to_verl(seen)("gsm8k", "four", "4", {"question": "2 + 2?", "index": 5})
+    to_lm_eval(seen)({"question": "2 + 2?", "answer": "4", "level": 3}, ["four"])
+    assert [dict(sample.meta) for sample in seen.seen] == [
+        {"question": "2 + 2?", "index": 5, "data_source": "gsm8k"},
+        {"question": "2 + 2?", "answer": "4", "level": 3},
+    ]

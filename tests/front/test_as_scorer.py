@@ -176,3 +176,44 @@ def test_what_is_not_asked_for_is_not_passed() -> None:
     [score] = as_scorer(lambda prompts, completions, missing: [1.0]).score([SAMPLE])
     assert score.outcome is Outcome.FAILED
     assert "missing" in score.evidence["error"]
+
+
+def of_messages(completions: list[list[dict[str, str]]], prompts: list[list[dict[str, str]]], **_: Any) -> list[float]:
+    return [float(len(p[0]["content"] + c[0]["content"])) for p, c in zip(prompts, completions, strict=True)]
+
+
+def test_a_function_for_conversations_gets_messages_when_asked_for() -> None:
+    sample = Sample(prompt="2 + 2?", completion="four")
+    [failed] = as_scorer(of_messages).score([sample])
+    assert failed.outcome is Outcome.FAILED
+    assert "as_scorer(function, conversational=True)" in failed.evidence["error"]
+    assert values(as_scorer(of_messages, conversational=True), sample) == [10.0]
+    turns = Sample(prompt=({"role": "user", "content": "2 + 2?"},), completion="four")
+    assert values(as_scorer(of_messages), turns) == values(as_scorer(of_messages, conversational=True), turns) == [10.0]
+
+
+def test_a_function_of_columns_only_is_one_of_trl() -> None:
+    def reward(**columns: Any) -> list[float]:
+        return [float(text == gold) for text, gold in zip(columns["completions"], columns["answer"], strict=True)]
+
+    assert values(as_scorer(reward), Sample(prompt="", completion="4", gold="4")) == [1.0]
+
+
+def test_what_asks_for_token_ids_is_one_of_trl() -> None:
+    def length(completion_ids: list[list[int]], **_: Any) -> list[float]:
+        return [float(len(ids)) for ids in completion_ids]
+
+    with_ids = Sample(prompt="", completion="4", meta={"completion_ids": [1, 2, 3]})
+    assert values(as_scorer(length), with_ids) == [3.0]
+    [failed] = as_scorer(length).score([Sample(prompt="", completion="4")])
+    assert "missing 1 required positional argument: 'completion_ids'" in failed.evidence["error"]
+
+
+@pytest.mark.parametrize("given", ["a/model", 3, None])
+def test_what_is_no_function_is_refused_at_once(given: Any) -> None:
+    with pytest.raises(TypeError, match="a function is needed, got"):
+        as_scorer(given)
+
+
+def values(scorer: Any, sample: Sample) -> list[float | None]:
+    return [score.value for score in scorer.score([sample])]

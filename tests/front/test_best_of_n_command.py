@@ -121,7 +121,7 @@ def test_the_number_of_a_log_chooses(here: Path, capsys: pytest.CaptureFixture[s
 def test_completions_without_a_number_are_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here / "log.jsonl", *({**row, "reward_model_score": row["rating"] or None} for row in ROWS))
     assert run("log log.jsonl --out figures.json") == 0
-    assert "2 completions without a verdict or a value are left out" in capsys.readouterr().out
+    assert "left out: 2 completions without a verdict or a value\n" in capsys.readouterr().out
     # Three are left of each: of the first problem the right one, rated best, of the second three wrong ones.
     assert best(here / "figures.json")["3"] == 0.5
 
@@ -131,6 +131,43 @@ def test_a_published_reward_model(here: Path, shared_data: Path) -> None:
     assert run(f"log {log} --out figures.json") == 0
     # 0.94 by the publisher's labels; the verifier finds nine completions of two problems right that they missed.
     assert best(here / "figures.json")["8"] == pytest.approx(0.96, abs=1e-12)
+
+
+def test_what_is_chosen_is_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{**row, "id": f"row {number}", "reward_model_score": row["rating"]} for number, row in enumerate(ROWS)]
+    rows[0]["reward_model_score"] = rows[2]["reward_model_score"]  # of equals the first is taken
+    write(here / "log.jsonl", *rows)
+    assert run("log log.jsonl --chosen chosen.jsonl") == 0
+    assert "chosen: a completion for 2 of 2 problems, in chosen.jsonl" in capsys.readouterr().out
+    right, wrong = [json.loads(line) for line in (here / "chosen.jsonl").read_text().splitlines()]
+    assert (right["prompt"], right["completion"], right["gold"]) == ("1+1?", ROWS[0]["completion"], "2")
+    assert (right["rating"], right["verdict"]) == (2.0, "correct")
+    assert (wrong["completion"], wrong["rating"], wrong["verdict"]) == (ROWS[7]["completion"], 3.0, "incorrect")
+    assert cli.run(["score", "chosen.jsonl", "--scorer", "math"]) == 0  # rows as any others
+
+
+@pytest.mark.parametrize("by", ["MODEL", "log"])
+def test_without_golds_it_only_chooses(here: Path, capsys: pytest.CaptureFixture[str], model: Length, by: str) -> None:
+    rows = [{"prompt": row["prompt"], "completion": row["completion"], "score": row["rating"]} for row in ROWS]
+    write(here / "log.jsonl", *rows, {"prompt": "3+3?", "completion": "", "score": None})
+    assert run(f"{by} log.jsonl --chosen chosen.jsonl") == 0
+    out = capsys.readouterr().out
+    assert f"a completion for {2 if by == 'log' else 3} of 3 problems" in out
+    assert "log.jsonl: no gold in it, so how many of the choices are right cannot be told" in out
+    first, second, *_ = [json.loads(line) for line in (here / "chosen.jsonl").read_text().splitlines()]
+    assert first["completion"] == ROWS[0]["completion"]
+    assert second["completion"] == ROWS[7 if by == "log" else 4]["completion"]
+    assert first.keys() == {"id", "prompt", "completion", "rating"}
+    assert run(f"{by} log.jsonl --out figures.json") == cli.USAGE_ERROR
+    assert "no gold in it, and so no figures for --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["chosen", "out"])
+def test_the_completions_are_not_overwritten(here: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    before = write(here / "log.jsonl", *ROWS).read_bytes()
+    assert run(f"log log.jsonl --{option} ./log.jsonl") == cli.USAGE_ERROR
+    assert "log.jsonl is the completions' own file: choose another" in capsys.readouterr().err
+    assert (here / "log.jsonl").read_bytes() == before
 
 
 BAD: list[tuple[list[dict[str, Any]], str, str]] = [

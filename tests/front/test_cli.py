@@ -56,6 +56,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenize
     for path in (folder / "policy").iterdir():
         (folder / "torn_policy" / path.name).write_bytes(path.read_bytes()[:1_000])
     (folder / "no_policy").mkdir()
+    (folder / "run_folder" / "policy").mkdir(parents=True)
+    (folder / "run_folder" / "policy" / "config.json").write_text("{}")
     texts = {
         "good.jsonl": lines(ROW, {**ROW, "completion": "no idea"}),
         "broken.jsonl": lines(ROW) + '{"completion": "3"\n',
@@ -128,15 +130,15 @@ BAD = [
     ("score", "FILE requires an argument"),
     ("score missing.jsonl", "missing.jsonl: no such file"),
     ("score broken.jsonl", "broken.jsonl:2: not JSON"),
-    ("score list.jsonl", "list.jsonl:1: a JSON object is needed, got list"),
-    ("score deep.jsonl", "deep.jsonl:1: not readable as JSON"),
+    ("score list.jsonl", "list.jsonl:1: begins with '[1, 2]', which is no JSON object"),
+    ("score deep.jsonl", "deep.jsonl:1: begins with '[[[["),
     ("score latin.jsonl", "latin.jsonl:3: not readable as JSON in UTF-8"),
     ("score torn.jsonl.gz", "torn.jsonl.gz:"),
     ("score plain.jsonl.gz", "plain.jsonl.gz:1: not readable as gzip"),
     ("score empty.jsonl", "empty.jsonl: no rows in it"),
     ("score no_completion.jsonl", "no_completion.jsonl:2: no column 'completion'; it has 'answer', 'text'"),
     ("score no_gold.jsonl", "no_gold.jsonl:1: a verifier needs a gold"),
-    ("score null_gold.jsonl", "null_gold.jsonl:1: column 'gold' must be text, got NoneType"),
+    ("score null_gold.jsonl", "null_gold.jsonl:1: column 'gold' must be text, got null"),
     ("score empty_gold.jsonl", "empty_gold.jsonl:1: the gold ' ' is empty"),
     ("score bad_gold.jsonl", r"bad_gold.jsonl:1: the braces of the gold '\\frac{1}{2' do not match"),
     ("score good.jsonl --scorer maths", "no scorer 'maths'; there are math, gsm8k, cmath"),
@@ -178,7 +180,19 @@ BAD = [
     (f"{GRPO} --out out --config wrong_type.toml", 'wrong_type.toml: unable to convert "many" into int'),
     (f"{GRPO} --out out --stesp 3", "--stesp"),
     (f"{GRPO} --out out --learning-rate inf", "learning_rate must be a finite number, got inf"),
+    (f"{GRPO} --out out --dev-split tset", "--dev-split tset: "),
     (f"{GRPO} --out out --dev-split tset", "no split 'tset'"),
+    (
+        f"{GRPO} --out out --task problems.jsonl --dev-split dev",
+        "which has no split 'dev' (held-out takes some",
+    ),
+    (f"{GRPO} --out out --task problems.jsonl --split dev", "problems.jsonl is a file, which has no split 'dev'"),
+    (f"{EVALUATE} --out out --task problems.jsonl --split dev", "problems.jsonl is a file, which has no split 'dev'"),
+    (f"{GRPO} --out out --task problems.jsonl --dev-split held-out", "--dev-limit 200 holds out all of the"),
+    (
+        f"{EVALUATE} --out out --model run_folder",
+        f"run_folder: a run folder; its policy is {Path('run_folder', 'policy')}",
+    ),
     (f"{GRPO} --out out --scorer maths", "no scorer 'maths'"),
     (f"{GRPO} --out out --max-completion-tokens 500", "--max-completion-tokens 4"),
     (f"{GRPO} --out out --task bad_problems.jsonl", r"the braces of the gold '\\frac{1}{2'"),
@@ -375,7 +389,9 @@ def test_ctrl_c_and_the_same_command_goes_on(
     for name, data in results.items():
         assert (broken / name).read_bytes() == data, name
 
-    capsys.readouterr()
+    steps = (whole / "metrics.jsonl").read_bytes().count(b"\n")
+    said = f"goes on after step 2 of {steps}, the last with a checkpoint" in capsys.readouterr().out
+    assert said == (steps > 2)  # else all of them were done
     before = contents(broken)
     assert run(f"{command} --out {broken} --seed 7") == 2
     assert "seed was 0, is 7): choose another --out" in complaint(capsys)

@@ -1,6 +1,7 @@
 """`markscheme compare`: ids to leave out, and what it prints."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,23 @@ def test_ids_to_leave_out_are_lines_or_what_contamination_wrote(sides: list[str]
     assert compared(sides, "--leave-out", "found.json")["num_problems"] == 2
     Path("found.json").write_text(json.dumps({"ids": {"contaminated": []}}))
     assert compared(sides, "--leave-out", "found.json")["num_problems"] == 4
+
+
+def test_the_report_names_what_was_compared(sides: list[str]) -> None:
+    compared(sides)
+    page = Path("report/report.html").read_text()
+    assert "<h1>From before to after</h1>" in page
+    for row in ("folder before</th><td>before<", "folder after</th><td>after<"):
+        assert row in page
+    compared(sides, "--title", "Sums")
+    assert "<h1>Sums</h1>" in Path("report/report.html").read_text()
+    shutil.copytree("after", "after2")
+    summary = json.loads(Path("after2/summary.json").read_text())
+    Path("after2/summary.json").write_text(json.dumps({**summary, "fingerprint": "another"}))
+    compared([*sides, "after2"])
+    page = Path("report/report.html").read_text()
+    assert "<h1>From before to 2 training seeds</h1>" in page
+    assert "folder after 2</th><td>after2<" in page
 
 
 @pytest.mark.parametrize(

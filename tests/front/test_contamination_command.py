@@ -94,7 +94,7 @@ def test_one_line_of_json_is_what_the_file_holds(here: Path, capsys: pytest.Capt
 
 def test_the_options_of_an_evaluation_name_the_same_problems(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain, instructed = (
-        as_json(f"--task test.jsonl --split dev --limit 3 --against train.jsonl.gz {more}", capsys)
+        as_json(f"--task test.jsonl --limit 3 --against train.jsonl.gz {more}", capsys)
         for more in ("", "--instruction Think.")
     )
     assert plain == instructed
@@ -175,7 +175,7 @@ BAD: list[tuple[str, str]] = [
         "bare.jsonl:1: no column of 'prompt', 'question', 'problem', 'messages'; it has 'text': name one with --column",
     ),
     ("--task test.jsonl --against bare.jsonl --column chosen", "bare.jsonl:1: no column 'chosen'; it has 'text'"),
-    ("--task test.jsonl --against null.jsonl", "null.jsonl:1: column 'question' must be text, got NoneType"),
+    ("--task test.jsonl --against null.jsonl", "null.jsonl:1: column 'question' must be text, got null"),
     ("--task test.jsonl --against turns.jsonl", "turns.jsonl:1: column 'messages' must be text or a list of messages"),
     ("--task test.jsonl --against silent.jsonl", "silent.jsonl:1: column 'prompt' has no message of the role 'user'"),
     ("--task test.jsonl --against cmath", "cmath has no split 'train'; it has dev, test"),

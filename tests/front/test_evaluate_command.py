@@ -12,7 +12,7 @@ from markscheme import cli
 from markscheme.benchmarks.outcomes import load_evaluation
 from markscheme.commands import evaluate as module
 from markscheme.commands.evaluate import print_evaluation, sensitivity
-from markscheme.commands.shared import GeneratorOptions
+from markscheme.commands.options import GeneratorOptions
 
 EVALUATE = "evaluate --task generated --limit 3 --num-samples 2 --max-completion-tokens 4"
 

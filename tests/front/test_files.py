@@ -36,8 +36,8 @@ def test_rows_come_with_their_line_numbers(tmp_path: Path, name: str) -> None:
     [
         (b'{"a": 1', r"not JSON \(Expecting ',' delimiter at column"),
         (b"nonsense", "not JSON"),
-        (b'"text"', "a JSON object is needed, got str"),
-        (b"null", "a JSON object is needed, got NoneType"),
+        (b'"text"', "a JSON object is needed, got text"),
+        (b"null", "a JSON object is needed, got null"),
         (b'{"a": "\xff"}', "not readable as JSON in UTF-8"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "not readable as JSON"),
         (b"[" * 100_000, "not readable as JSON"),
@@ -48,6 +48,24 @@ def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: bytes, reason
     path.write_bytes(b'{"a": 1}\n' * 700 + line + b"\n")
     with pytest.raises(InputError, match=rf"rows.jsonl:701: {reason}"):
         list(read_jsonl(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "start"),
+    [
+        ("prompt,completion\n1+1?,2\n", "'prompt,completion'"),
+        ('[{"a": 1}]', "'[{\"a\": 1}]'"),
+        ('{\n  "a": 1\n}\n', "'{'"),
+        ("\ufeffnull\n", "'null'"),
+    ],
+)
+def test_a_file_of_another_format_is_told_by_its_first_line(tmp_path: Path, content: str, start: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError) as raised:
+        next(read_jsonl(path))
+    message = f"{path}:1: begins with {start}, which is no JSON object; JSON lines are needed, one object a line: "
+    assert str(raised.value).startswith(message)
 
 
 def test_a_file_that_is_no_whole_gzip_is_named(tmp_path: Path) -> None:
@@ -67,8 +85,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_column_is_text_or_a_number() -> None:
     record = {"text": "seven", "whole": 7, "broken": 0.5, "flag": True, "list": ["7"], "null": None}
     assert [column(record, name, "x:1") for name in ("text", "whole", "broken")] == ["seven", "7", "0.5"]
-    for name in ("flag", "list", "null"):
-        with pytest.raises(InputError, match=f"x:1: column '{name}' must be text, got"):
+    for name, kind in (("flag", "true"), ("list", "a list"), ("null", "null")):
+        with pytest.raises(InputError, match=f"x:1: column '{name}' must be text, got {kind}$"):
             column(record, name, "x:1")
     with pytest.raises(InputError, match="x:1: no column 'gold'; it has 'text', 'whole'"):
         column(record, "gold", "x:1")

@@ -184,6 +184,43 @@ def test_the_export_of_an_lm_eval_log_keeps_every_row(here: Path, capsys: pytest
     assert [one.verdict for one in read_log(here / "twice.jsonl", filter="markscheme")] == [True, True]
 
 
+def test_which_of_several_filters_was_taken(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = {"doc": {"question": "1+3?"}, "target": "4", "arguments": [["1+3?"]], "resps": [[r"\boxed{4}"]]}
+    names = ("strict-match", "flexible-extract")
+    write(here / "samples.jsonl", *({"doc_id": 0, **base, "filter": name, "exact_match": 1.0} for name in names))
+    said = "the log's verdicts are those of its filter 'strict-match', the first; --filter takes another: 'flexible-ext"
+    assert run("samples.jsonl") == 0
+    assert said in capsys.readouterr().out
+    assert run("samples.jsonl --filter strict-match") == 0
+    assert "--filter" not in capsys.readouterr().out
+    write(here / "one.jsonl", {"doc_id": 0, **base, "filter": "strict-match", "exact_match": 1.0})
+    assert run("one.jsonl") == 0
+    shown = capsys.readouterr().out
+    assert "--filter" not in shown
+    assert "one.jsonl: 1 sample of 1 problem " in shown  # to the width of the table
+
+
+def test_which_completions_of_an_evaluation_were_taken(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("log.jsonl --out out") == 0
+    for name in ("records", "scores"):
+        rows = rows_in(here / "out" / f"{name}.jsonl")
+        write(here / "out" / f"{name}.jsonl", {**rows[0], "kind": "greedy"}, *rows[1:])
+    capsys.readouterr()
+    said = "judged are the 3 sampled completions, not the 1 greedy: --filter greedy takes the other kind\n"
+    assert run("out") == 0
+    assert said in capsys.readouterr().out
+    assert run("out --filter greedy") == 0
+    assert "judged are" not in capsys.readouterr().out
+
+
+def test_one_backslash_where_json_needs_two_is_warned_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "log.jsonl", {**ROWS[0], "completion": "\boxed{4}"}, *ROWS[1:])
+    assert run("log.jsonl") == 0
+    assert "warning: 1 row holds a backspace or form feed in a completion or gold: " in capsys.readouterr().out
+    assert run("log.jsonl --json") == 0
+    assert "warning" not in capsys.readouterr().out
+
+
 def test_what_of_a_log_counts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{**row, "model": model, "checked": row["id"][-1] == "0"} for model in "xy" for row in ROWS]
     write(here / "log.jsonl", *rows)
@@ -228,6 +265,7 @@ BAD: list[tuple[str, str]] = [
     ("bad-gold.jsonl", "bad-gold.jsonl:3: the braces of the gold"),
     ("bad-row.jsonl", "bad-row.jsonl:3: no column 'gold' or"),
     ("empty.jsonl", "empty.jsonl: nothing in it; needed is"),
+    ("table.csv", "table.csv:1: begins with 'completion,gold', which is no JSON object; needed is"),
     ("log.jsonl --filter strict-match", "log.jsonl: a log of plain rows has nothing that filter could choose from"),
     ("log.jsonl --verdict right", "log.jsonl: no column 'right' in it; it has 'id', 'question'"),
     ("log.jsonl --keep.level 3", "log.jsonl: no row whose 'level' is '3'; there are '1', '2'"),
@@ -249,6 +287,7 @@ def test_one_line_and_nothing_left_behind(
     write(here / "bad-gold.jsonl", *ROWS[:2], {**ROWS[2], "gold": r"\frac{1"}, ROWS[3])
     write(here / "bad-row.jsonl", *ROWS[:2], {"completion": "4"})
     write(here / "empty.jsonl")
+    (here / "table.csv").write_text("completion,gold\n4,4\n")
     for name, file in (("full", "something"), ("half", "records.jsonl"), ("broken", "summary.json")):
         (here / name).mkdir()
         (here / name / file).write_text("{")

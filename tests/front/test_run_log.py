@@ -24,6 +24,11 @@ def test_a_folder_takes_the_same_run_again_and_no_other(tmp_path: Path) -> None:
         RunLog(tmp_path / "run", other)
     with pytest.raises(InputError, match=r"\(dev.split was None, is 'dev'\)"):
         RunLog(tmp_path / "run", {**CONFIG, "dev": {"split": "dev"}})
+    another = {**other, "task": {"problems": 2, "sha256": "b"}}
+    with pytest.raises(InputError, match=r"\(grpo.steps was 3, is 4; task.problems was None, is 2\)"):
+        RunLog(tmp_path / "run", another)
+    with pytest.raises(InputError, match=r"\(a0 was None, is 0; .*a3 was None, is 3; and 2 more\)"):
+        RunLog(tmp_path / "run", {**CONFIG, **{f"a{number}": number for number in range(6)}})
     assert (tmp_path / "run" / "config.toml").read_bytes() == before
 
 

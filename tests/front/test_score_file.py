@@ -320,11 +320,42 @@ def test_ctrl_c_ends_everything_at_once(here: Path, tmp_path: Path, monkeypatch:
     assert not (here / "rows.scored.jsonl").exists()
 
 
+LEAVING = """
+import os, signal, socket
+from multiprocessing.connection import Connection
+from markscheme.score_workers import _work
+from markscheme.scorer_process import run_scorer_process
+import sys
+
+close = Connection.__del__
+
+def closed_while_the_signal_comes(self):
+    os.kill(os.getpid(), signal.SIGTERM)
+    close(self)
+
+Connection.__del__ = closed_while_the_signal_comes
+parent, worker = socket.socketpair()
+parent.close()
+sys.argv[1:] = [str(worker.detach())]
+run_scorer_process(_work)
+"""
+
+
+def test_a_worker_whose_parent_goes_says_nothing(tmp_path: Path) -> None:
+    # The parent closes two things, and the signal that follows from one may come while the other is put away.
+    process = [sys.executable, "-c", LEAVING]
+    result = subprocess.run(process, stdin=subprocess.PIPE, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("last_row", "message"),
     [
         ('{"completion": "x"', "rows.jsonl:301: not JSON"),
-        ('{"gold": "x"}', "rows.jsonl:301: no column 'completion'; it has 'gold'; correct this line or take it out"),
+        (
+            '{"gold": "x"}',
+            "rows.jsonl:301: no column 'completion'; it has 'gold'; in place of it 'response', 'model_output', ",
+        ),
         ('{"completion": "x", "gold": "unreadable", "id": "p7"}', "rows.jsonl:301: sample p7: no gold; correct this"),
         ('{"completion": "x", "gold": "unreadable"}', "markscheme: sample rows.jsonl:301: no gold; correct this line"),
     ],
@@ -344,11 +375,128 @@ def test_a_bad_line_is_named_and_leaves_all_as_it_was(
     assert names(here) == ["rows.jsonl", "rows.scored.jsonl"]
 
 
+def test_columns_have_the_names_that_a_log_has(here: Path) -> None:
+    from markscheme.benchmarks.logs import read_log
+
+    rows = [
+        {"question": "1 + 2?", "response": "echo", "answer": "3"},
+        {"input": "1 + 2?", "output": "echo", "gts": 3},
+        {"prompt": "1 + 2?", "code": "not this", "completion": "echo", "answer": "4", "gt": "3"},
+    ]
+    (here / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    logged = read_log(here / "rows.jsonl")
+    samples = [score_rows.sample_of(row, "") for row in rows]
+    assert [(one.prompt, one.completion, one.gold) for one in samples] == [("1 + 2?", "echo", "3")] * 3
+    assert [(one.question, one.completion, one.gold) for one in logged] == [("1 + 2?", "echo", "3")] * 3
+    assert cli.run(["score", "rows.jsonl"]) == 0
+    assert [row["score"]["evidence"]["prompt"] for row in read(here / "rows.scored.jsonl")] == ["1 + 2?"] * 3
+
+
+CHAT = [{"role": "user", "content": "say what?"}]
+SAID = [
+    {"role": "assistant", "content": "say"},
+    {"role": "tool", "content": "42"},
+    {"role": "assistant", "content": [{"type": "text", "text": "yes"}]},
+]
+
+
+def test_of_messages_the_assistants_are_the_completion() -> None:
+    sample = score_rows.sample_of({"prompt": CHAT, "completion": SAID, "gold": "yes"}, "rows.jsonl:1")
+    assert (sample.prompt, sample.completion) == (tuple(CHAT), "say\nyes")
+
+
+BAD_ROWS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"text": "4"},
+        "1: no column 'completion'; it has 'text'; in place of it 'response', 'model_output', 'generation', ",
+    ),
+    ({"completion": "4", "gold": None}, "1: column 'gold' must be text, got null"),
+    ({"completion": {"text": "4"}}, "1: column 'completion' must be text, got an object"),
+    ({"response": ["4"]}, "1: column 'response' must be text, got a list that does not hold messages, each with role"),
+    ({"completion": [{"content": "4"}]}, "1: column 'completion' must be text, got a list that does not hold messages"),
+    ({"completion": []}, "1: column 'completion' must be text, got a list that does not hold messages"),
+    ({"completion": CHAT}, "1: column 'completion' holds messages of which none has the role 'assistant'"),
+    (
+        {"completion": "4", "prompt": [{"role": "user", "content": 4}]},
+        "1: column 'prompt' must be text, got a list that",
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "message"), BAD_ROWS)
+def test_a_row_that_cannot_be_read_is_named_in_words(
+    row: dict[str, Any], message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "rows.jsonl").write_text(json.dumps(row))
+    assert cli.run(["score", "rows.jsonl"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"markscheme: rows.jsonl:{message}")
+    assert error.endswith("; correct this line or take it out\n")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("content", "start"), [("completion,gold\n4,4\n", "'completion,gold'"), ("[\n{}]", "'['")])
+def test_another_format_is_one_line(content: str, start: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "rows.csv").write_text(content)
+    assert cli.run(["score", "rows.csv"]) == 2
+    assert capsys.readouterr().err == (
+        f"markscheme: rows.csv:1: begins with {start}, which is no JSON object; JSON lines are needed, one object a "
+        "line: write the file anew in that form\n"
+    )
+    assert names(here) == ["rows.csv"]
+
+
+def test_one_row_is_no_rows(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "rows.jsonl", ["say 1234567"])
+    assert cli.run(["score", "rows.jsonl"]) == 0
+    output = capsys.readouterr().out
+    assert "percent of the file 100/100 1 row\n1 row by toy strict: " in output
+    write(here / "rows.jsonl", ["say 1234567", "undecided", "undecided"])
+    assert cli.run(["score", "rows.jsonl"]) == 0
+    assert "of the 1 scored row, 0.3333 with the 2 unscored ones as 0\n" in capsys.readouterr().out
+
+
+def test_one_backslash_where_json_needs_two_is_warned_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        r'{"completion": "say \boxed{5}", "gold": "\frac12"}',
+        r'{"completion": "say \boxed{5}", "gold": "\\frac12"}',
+        r'{"completion": "say \\boxed{5}", "gold": "\frac12"}',
+        r'{"completion": "say \\boxed{5}\n\there", "gold": "\\frac12"}',
+    ]
+    (here / "rows.jsonl").write_text("\n".join(rows))
+    for words in ("--processes 2", "--explain"):
+        assert cli.run(["score", "rows.jsonl", *words.split()]) == 0
+        assert (
+            "\nwarning: 3 rows hold a backspace or form feed in a completion or gold: likely \\boxed or \\frac written "
+            'with one backslash, which JSON reads as such a character; write two ("\\\\boxed"), as json.dumps does\n'
+        ) in capsys.readouterr().out
+    for number, words in ((3, None), (0, "1 row holds")):
+        (here / "rows.jsonl").write_text(rows[number])
+        assert cli.run(["score", "rows.jsonl"]) == 0
+        output = capsys.readouterr().out
+        assert f"warning: {words} a backspace" in output if words else "warning" not in output
+
+
+def test_the_input_is_not_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "rows.jsonl", ["say yes"])
+    before = (here / "rows.jsonl").read_bytes()
+    (here / "link").symlink_to("rows.jsonl")
+    (here / "folder").symlink_to(".")
+    for out in ("rows.jsonl", "./rows.jsonl", f"{here}/rows.jsonl", "link", "folder/rows.jsonl"):
+        assert cli.run(["score", "rows.jsonl", "--out", out]) == 2
+        named = out.removeprefix("./")
+        assert capsys.readouterr().err == f"markscheme: {named} is the input itself: choose another --out\n"
+    (here / "rows.scored.jsonl").symlink_to("rows.jsonl")
+    assert cli.run(["score", "rows.jsonl"]) == 2
+    assert (here / "rows.jsonl").read_bytes() == before
+    assert names(here) == ["folder", "link", "rows.jsonl", "rows.scored.jsonl"]
+
+
 def test_undecided_rows_are_no_failure(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here / "rows.jsonl", ["say 1234567", "say 1234567", "say 1234567", "undecided"])  # 7 / 7 each
     assert cli.run(["score", "rows.jsonl"]) == 0
     output = capsys.readouterr().out
-    assert "mean value 1.0000 of the 3 scored rows, 0.7500 with the 1 unscored ones as 0\n" in output
+    assert "mean value 1.0000 of the 3 scored rows, 0.7500 with the 1 unscored one as 0\n" in output
     write(here / "rows.jsonl", ["undecided"])
     assert cli.run(["score", "rows.jsonl"]) == 0
     assert "undecided 1; no row could be scored\n" in capsys.readouterr().out
@@ -384,7 +532,6 @@ def test_explain_says_why_row_by_row(here: Path, capsys: pytest.CaptureFixture[s
         "    gold    7\n"
         "    by      tier toy, kind length\n"
         "rows.jsonl:3: undecided, no value\n"
-        "    answer  none\n"
         "    gold    8\n"
         "    by      tier limit\n"
         "    because took too long\n"
@@ -394,6 +541,47 @@ def test_explain_says_why_row_by_row(here: Path, capsys: pytest.CaptureFixture[s
     assert cli.run(shlex.split("score rows.jsonl --explain --out scored")) == 0
     assert capsys.readouterr().out.startswith("rows.jsonl:1: rated")
     assert [row["score"]["outcome"] for row in read(here / "scored")] == ["rated", "undecided"]
+
+
+@pytest.mark.parametrize(
+    ("scorer", "completion", "words"),
+    [
+        (
+            "math",
+            "it is seven",
+            r'such as \boxed{7}, <answer>7</answer>, #### 7 or "the answer is 7", or it is taken back',
+        ),
+        ("math", "it is seven", "; --lenient takes the last number of the last line\n"),
+        (
+            "math --lenient",
+            "so x = 7+1",
+            "the last line ends in no value that stands for one: it may be part of a calc",
+        ),
+        (
+            "choice",
+            "who knows",
+            r'as the answer, such as \boxed{B} or "the correct option is B"; --lenient takes a letter',
+        ),
+        ("choice --lenient", "who knows", "no one letter is stated as the answer, and none stands alone on the last"),
+    ],
+)
+def test_explain_says_why_there_is_no_answer(
+    scorer: str, completion: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "rows.jsonl", [completion], gold="B" if "choice" in scorer else "7")
+    assert cli.run(shlex.split(f"score {tmp_path}/rows.jsonl --explain --processes 1 --scorer {scorer}")) == 0
+    output = capsys.readouterr().out
+    assert "no_answer, value 0\n    answer  none\n" in output
+    assert words in output
+    assert "..." not in output  # it is whole
+
+
+def test_explain_shows_no_answer_where_none_is_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "rows.jsonl", ["2 + 2 = 4"])
+    assert cli.run(shlex.split(f"score {tmp_path}/rows.jsonl --explain --processes 1 --scorer steps")) == 0
+    output = capsys.readouterr().out
+    assert "rows.jsonl:1: rated, value 1\n" in output
+    assert "    answer" not in output
 
 
 @pytest.mark.parametrize("words", ["--explain", "--out /dev/stdout"])

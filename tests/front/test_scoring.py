@@ -1,5 +1,6 @@
 import json
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -86,6 +87,39 @@ def test_whatever_has_name_version_and_score_is_a_scorer() -> None:
 )
 def test_json_round_trip_of_a_sample(sample: Sample) -> None:
     assert Sample.from_dict(json.loads(json.dumps(sample.to_dict()))) == sample
+
+
+def test_several_golds_may_be_a_list() -> None:
+    sample: Any = {"prompt": "1/2?", "completion": r"\boxed{0.5}", "gold": ["1/2", "0.5"]}
+    assert MathVerifier().score([Sample(**sample)])[0].outcome is Outcome.CORRECT
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"completion": None}, "a sample's completion must be text, got None"),
+        (
+            {"completion": [{"role": "assistant", "content": "7"}]},
+            "completion must be text, got [{'role': 'assistant',",
+        ),
+        ({"gold": 4}, "a sample's gold must be text, a tuple of texts or None, got 4"),
+        ({"gold": ("4", 5)}, "a sample's gold must be text, a tuple of texts or None, got ('4', 5)"),
+        ({"gold": {"4"}}, "a sample's gold must be text, a tuple of texts or None, got {'4'}"),
+        ({"prompt": 3}, "a sample's prompt must be text or a tuple of messages, each with role and content, got 3"),
+        ({"prompt": ("3 + 4?",)}, "each with role and content, got ('3 + 4?',)"),
+        ({"prompt": ({"role": "user", "content": None},)}, "each with role and content, got ({'role': 'user', "),
+    ],
+)
+def test_a_sample_of_another_type_is_refused_where_it_is_made(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        Sample(**{"prompt": "3 + 4?", "completion": "7", "gold": "7", **change})
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_sample_is_pickled() -> None:
+    sample = Sample(prompt=(Message(role="user", content="?"),), completion="7", gold=("7", "8"))
+    assert pickle.loads(pickle.dumps(sample)) == sample
 
 
 def test_empty_fields_of_a_sample_are_not_written() -> None:

@@ -1,5 +1,6 @@
 """The loop: its gradient against a plain one, its bookkeeping, and that it goes on bit by bit."""
 
+import copy
 import dataclasses
 import math
 import random
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -750,6 +752,19 @@ def test_unscored_completions_are_dropped_counted_and_stop_the_run(
     assert 0.1 in {line["unscored_share"] for line in lines}
     with pytest.raises(UnscoredError, match=r"12 of 12 completions could not be scored, such as p\d+: undecided"):
         train(tiny_model, tokenizer, tmp_path / "all", CONFIG, lambda sample: None)
+
+
+def test_a_run_that_has_nothing_to_learn_from_is_told_so(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, steps=4)
+    with pytest.warns(UserWarning, match="nothing is learned") as caught:
+        train(copy.deepcopy(tiny_model), tokenizer, tmp_path / "alike", config, lambda sample: 1.0)
+    [told] = [str(warning.message) for warning in caught if "nothing is learned" in str(warning.message)]
+    assert told.startswith("in 100% of the groups of the first 3 steps all completions got the same reward")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(tiny_model, tokenizer, tmp_path / "different", config, digits)
 
 
 def test_ratings_are_no_verdicts_and_the_unscored_are_not_wrong() -> None:

@@ -41,4 +41,17 @@ def test_the_temperature_is_the_one_that_drew_the_pairs() -> None:
 def test_certain_and_right_is_fine_at_any_size() -> None:
     found = calibration_of([1e6, 2e6], ["a", "b"])
     assert found.as_trained.nll == 0
-    assert math.isfinite(found.temperature)
+    assert found.temperature is None  # the lower, the better
+
+
+def test_leads_that_tell_nothing_have_no_best_temperature() -> None:
+    # The mean lead is 0: at any temperature the nll is above log 2, which it comes to without end.
+    found = calibration_of([1.0, -1.0], ["a", "b"])
+    assert found.temperature is None
+    assert found.as_trained.nll > math.log(2)
+    # The mean is above 0, if barely: 1.1 / T and -1 / T are best where 1.1 sigmoid(-1.1 / T) = sigmoid(1 / T).
+    found = calibration_of([1.1, -1.0], ["a", "b"])
+    assert found.temperature is not None
+    assert 1.1 / (1 + math.exp(1.1 / found.temperature)) == pytest.approx(
+        1 / (1 + math.exp(-1 / found.temperature)), 1e-3
+    )

@@ -270,7 +270,7 @@ BAD = [
     (PAIR | {"margin": 10**400}, "column 'margin' must be a number, got 1000"),
     (PAIR | {"weight": 0}, "weight must be finite and above 0, got 0.0"),
     (PAIR | {"certainty": 0.25}, "certainty must be 0.5 to 1, got 0.25; swap chosen and rejected"),
-    (PAIR | {"chosen_by": ["A"]}, "column 'chosen_by' must be text, got list"),
+    (PAIR | {"chosen_by": ["A"]}, "column 'chosen_by' must be text, got a list"),
     ({"chosen": "a", "rejected": "b"}, "do not share a beginning after which both go on; the shared one is '': add a"),
     ({"chosen": "2+2=4", "rejected": "2+2=5"}, "the shared one is '2+2=': add a prompt"),
     ({"chosen": "2 + 2? ", "rejected": "2 + 2? 5"}, "the shared one is '2 + 2? ': add a prompt"),

@@ -26,24 +26,27 @@ class FunctionScorer:
     function: Callable[..., Any]
     name: str
     version: str
+    conversational: bool = False
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return [self._score_one(sample) for sample in samples]
 
     def _score_one(self, sample: Sample) -> Score:
         try:
-            return _as_score(_finished(_called(self.function, sample)))
+            return _as_score(_finished(_called(self.function, sample, self.conversational)))
         except GoldError:
             raise
         except Exception as error:  # a boundary: whatever a user's function raises belongs to its sample alone
             return Score(
                 value=None,
                 outcome=Outcome.FAILED,
-                evidence={"error": f"{type(error).__name__}: {error}"[:1000]},
+                evidence={"error": f"{type(error).__name__}: {error}{_hint(error, sample)}"[:1000]},
             )
 
 
-def as_scorer(function: Callable[..., Any], *, name: str | None = None, version: str = "1") -> FunctionScorer:
+def as_scorer(
+    function: Callable[..., Any], *, name: str | None = None, version: str = "1", conversational: bool = False
+) -> FunctionScorer:
     """Makes a scorer of a function of one sample that returns a bool, a number, None or a Score; or of a reward
     function, verifier or metric written for another trainer or harness, which is known by the names of its parameters:
 
@@ -68,20 +71,27 @@ def as_scorer(function: Callable[..., Any], *, name: str | None = None, version:
     Args:
         name: by default the function's own name.
         version: raise it whenever the function changes what it returns: it is part of cache keys.
+        conversational: whether a function written for TRL wants lists of messages where the prompt is text too, as one
+            does that reads `completion[0]["content"]`. It always gets them where the prompt is a conversation.
+
+    Raises:
+        TypeError: if it is no function, nor an object with `compute`.
     """
+    if not callable(function) and not callable(getattr(function, "compute", None)):
+        raise TypeError(f"a function is needed, got {function!r:.100}")
     default_name = str(getattr(function, "__name__", None) or type(function).__name__)
-    return FunctionScorer(function=function, name=name or default_name, version=version)
+    return FunctionScorer(function=function, name=name or default_name, version=version, conversational=conversational)
 
 
-def _called(function: Callable[..., Any], sample: Sample) -> Any:
+def _called(function: Callable[..., Any], sample: Sample, conversational: bool) -> Any:
     """What the function returns when it is called as its author's trainer or harness calls it."""
     if callable(compute := getattr(function, "compute", None)):
         golds = sample.gold if isinstance(sample.gold, str) else list(sample.gold or ())
         return compute(predictions=[sample.completion], references=[golds])
     parameters = _parameters(function)
     names = set(parameters)
-    if names >= {"completions"}:
-        return _only(_finished(function(**_columns(sample, parameters))))
+    if names & {"completions", "completion_ids"} or _takes_columns_only(parameters):
+        return _only(_finished(function(**_columns(sample, parameters, conversational))))
     if names >= {"solution_str", "ground_truth"}:
         about = {"question": sample.prompt, **sample.meta}
         source = sample.meta.get("data_source", "markscheme")
@@ -109,12 +119,24 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
         return {}
 
 
-def _columns(sample: Sample, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _hint(error: Exception, sample: Sample) -> str:
+    """What is likely wrong where a function reads text as messages."""
+    if isinstance(sample.prompt, str) and isinstance(error, TypeError) and "indices must be integers" in str(error):
+        return " (is it written for conversations? as_scorer(function, conversational=True))"
+    return ""
+
+
+def _takes_columns_only(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether it is a `def reward(**columns)`."""
+    return [parameter.kind for parameter in parameters.values()] == [inspect.Parameter.VAR_KEYWORD]
+
+
+def _columns(sample: Sample, parameters: Mapping[str, inspect.Parameter], conversational: bool) -> dict[str, Any]:
     """What TRL passes: a list of each column, here of one."""
     prompt: Any = sample.prompt
     completion: Any = sample.completion
-    if not isinstance(prompt, str):
-        prompt, completion = [dict(turn) for turn in prompt], _turn(completion)
+    if conversational or not isinstance(prompt, str):
+        prompt, completion = _turns(sample), _turn(completion)
     columns = {name: [value] for name, value in {**_golds(sample), **sample.meta}.items()}
     rest = {"trainer_state": None, "log_extra": _ignore, "log_metric": _ignore}
     return _asked_for({**rest, **columns, "prompts": [prompt], "completions": [completion]}, parameters)
@@ -122,9 +144,8 @@ def _columns(sample: Sample, parameters: Mapping[str, inspect.Parameter]) -> dic
 
 def _fields(sample: Sample, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     """What a Rubric of verifiers passes."""
-    turns = [{"role": "user", "content": sample.prompt}] if isinstance(sample.prompt, str) else sample.prompt
     given = {
-        "prompt": [dict(turn) for turn in turns],
+        "prompt": _turns(sample),
         "completion": _turn(sample.completion),
         "answer": _gold(sample),
         "info": dict(sample.meta),
@@ -159,6 +180,12 @@ class _Target(tuple[str, ...]):
     @property
     def text(self) -> str:
         return "".join(self)
+
+
+def _turns(sample: Sample) -> list[dict[str, str]]:
+    if isinstance(sample.prompt, str):
+        return [{"role": "user", "content": sample.prompt}]
+    return [{"role": turn["role"], "content": turn["content"]} for turn in sample.prompt]
 
 
 def _turn(completion: str) -> list[dict[str, str]]:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from markscheme.adapters.reading import gold_name, gold_of, prompt_of
+from markscheme.adapters.reading import gold_in, gold_name, gold_of
+from markscheme.messages import prompt_of
 from markscheme.score_rows import PROMPT_COLUMNS, failure_of
-from markscheme.scoring import Outcome, Sample, Score, Scorer
+from markscheme.scoring import Outcome, Sample, Score, Scorer, check_scorer
 
 
 def to_lm_eval(
@@ -30,12 +31,16 @@ def to_lm_eval(
         GoldError: when it is called, if the gold cannot be read.
     """
 
+    check_scorer(scorer)
+
     def process_results(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:
         name = gold_name(gold, doc)
         prompt = next((prompt_of(doc[column]) for column in PROMPT_COLUMNS if column in doc), "")
-        truth = None if name is None else gold_of(doc[name])
+        truth = None if name is None else gold_in(name, doc[name], "a document")
         texts = results[0] if isinstance(results[0], list) else results[:1]
-        scores = scorer.score([Sample(prompt=prompt, completion=str(text), gold=truth) for text in texts])
+        scores = scorer.score(
+            [Sample(prompt=prompt, completion=str(text), gold=truth, meta=dict(doc)) for text in texts]
+        )
         values = [score.value for score in scores if score.value is not None]
         known = {metric: fmean(values)} if values else {}
         return {**known, "unscored": 1 - len(values) / len(scores)}
@@ -52,6 +57,7 @@ def to_inspect(scorer: Scorer) -> Any:
     Raises:
         GoldError: when it scores, if a target cannot be read.
     """
+    check_scorer(scorer)
     from inspect_ai.scorer import CORRECT, INCORRECT, Target, accuracy, stderr
     from inspect_ai.scorer import Score as InspectScore
     from inspect_ai.scorer import scorer as register
@@ -79,6 +85,7 @@ def to_inspect(scorer: Scorer) -> Any:
                 gold=gold_of(list(target)),
                 id=str(state.sample_id),
                 group=str(state.sample_id),
+                meta=dict(state.metadata or {}),
             )
             [found] = await asyncio.to_thread(scorer.score, [sample])
             return score_of(found)
@@ -97,6 +104,7 @@ def to_evaluate(scorer: Scorer) -> Any:
     Raises:
         GoldError: when it computes, if a reference cannot be read.
     """
+    check_scorer(scorer)
     import datasets
     import evaluate
 

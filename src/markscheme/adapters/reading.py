@@ -3,16 +3,20 @@ missing one.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from markscheme.files import InputError
 from markscheme.score_rows import failure_of
-from markscheme.scoring import Message, Score, Scorer
+from markscheme.scoring import GoldError, Score, Scorer
+from markscheme.solutions import marked_answer
 
 GOLD_NAMES = ("gold", "answer", "ground_truth", "solution", "target", "label")
 """Columns in which other tools keep golds; the first that is there counts."""
 
+
+MOST_WORDS = 12
+"""That an answer has; more are a solution."""
 
 _SPECIAL_END = re.compile(r"(?:<(?:/s|eos|\|[a-z_]{1,30}\|)>\s*)+\Z")
 """Special tokens after a completion, by the look of them."""
@@ -53,6 +57,23 @@ def gold_name(given: str | None, names: Iterable[str]) -> str | None:
     return given
 
 
+def gold_in(column: str | None, value: Any, where: str) -> str | tuple[str, ...] | None:
+    """The gold of a row: what its column holds, and of a worked solution the answer that it marks.
+
+    Raises:
+        GoldError: if a solution of many words marks none: against its words, everything would be wrong.
+    """
+    if column != "solution" or not isinstance(value, str):
+        return gold_of(value)
+    marked = marked_answer(value)
+    if marked is None and len(value.split()) > MOST_WORDS:
+        raise GoldError(
+            rf"{where}: the column 'solution' holds a worked solution that marks no answer (by \boxed or ####): give "
+            "gold=, the column with the answer"
+        )
+    return value if marked is None else marked
+
+
 def gold_of(value: Any) -> str | tuple[str, ...] | None:
     """A gold: text or a number, or several of which each is right; None for none."""
     if hasattr(value, "tolist"):  # an array or a scalar of numpy
@@ -60,20 +81,6 @@ def gold_of(value: Any) -> str | tuple[str, ...] | None:
     if isinstance(value, list | tuple):
         return tuple(str(one) for one in value)
     return None if value is None else str(value)
-
-
-def prompt_of(value: Any) -> str | tuple[Message, ...]:
-    """A prompt: text, or the turns of a conversation as mappings or objects with role and content."""
-    if isinstance(value, str):
-        return value
-    return tuple(Message(role=_field(turn, "role"), content=_text(_field(turn, "content"))) for turn in _turns(value))
-
-
-def completion_of(value: Any) -> str:
-    """The text of a completion: itself, or what the assistant says in its turns; nothing for None."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return "\n".join(_text(_field(turn, "content")) for turn in _turns(value) if _field(turn, "role") == "assistant")
 
 
 def completion_in(query: str, prompt: str) -> str:
@@ -84,18 +91,3 @@ def completion_in(query: str, prompt: str) -> str:
     ' 4'
     """
     return _SPECIAL_END.sub("", query.partition(prompt)[2] if prompt and prompt in query else query)
-
-
-def _turns(value: Any) -> Sequence[Any]:
-    return [value] if isinstance(value, Mapping) or hasattr(value, "content") else list(value)
-
-
-def _field(turn: Any, name: str) -> Any:
-    return turn.get(name) if isinstance(turn, Mapping) else getattr(turn, name, None)
-
-
-def _text(content: Any) -> str:
-    """Content is text, or a list of parts of which those with text count."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "".join(_text(part if isinstance(part, str) else _field(part, "text")) for part in content)

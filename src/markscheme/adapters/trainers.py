@@ -5,8 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markscheme.adapters.reading import completion_in, completion_of, gold_name, gold_of, prompt_of, value_of
-from markscheme.scoring import Outcome, Sample, Score, Scorer
+from markscheme.adapters.reading import (
+    completion_in,
+    gold_in,
+    gold_name,
+    gold_of,
+    value_of,
+)
+from markscheme.messages import completion_of, prompt_of
+from markscheme.scoring import Outcome, Sample, Score, Scorer, check_scorer
 
 
 def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) -> Callable[..., Any]:
@@ -14,7 +21,8 @@ def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) 
 
     A score without a value is None there: such a completion is left out of its group's mean and has the advantage 0.
     That holds for one function: of several, TRL adds up what is there, so give it a WeightedSum of scorers instead.
-    TRL's table of completions gets the outcome and the answer of each, its metrics the share without a score.
+    Each sample's `meta` has the row's columns. TRL's table of completions gets the outcome and the answer of each, its
+    metrics the share without a score.
 
     Args:
         gold: the column of the data set with the gold; by default the first of gold, answer, ground_truth, solution,
@@ -22,8 +30,10 @@ def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) 
 
     Raises:
         InputError: when it is called, if the column is not there.
-        GoldError: when it is called, if a gold cannot be read.
+        GoldError: when it is called, if a gold cannot be read, or a long solution marks no answer.
+        TypeError: if it is given no scorer.
     """
+    check_scorer(scorer)
     return (_AsyncTRLReward if run_async else _TRLReward)(scorer, gold)
 
 
@@ -56,19 +66,25 @@ def _trl_samples(
     prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any], gold: str | None
 ) -> list[Sample]:
     name = gold_name(gold, (column for column, values in columns.items() if isinstance(values, list)))
-    golds = [None] * len(prompts) if name is None else columns[name]
-    ids = columns.get("completion_ids") or [None] * len(prompts)
-    return [
-        Sample(
-            prompt=prompt_of(prompt),
-            completion=completion_of(completion),
-            gold=gold_of(one),
-            id=f"completion {place}",
-            group=repr(prompt),
-            meta={} if tokens is None else {"completion_tokens": len(tokens)},
+    rows = {
+        column: values for column, values in columns.items() if isinstance(values, list) and len(values) == len(prompts)
+    }
+    samples = []
+    for place, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        meta = {column: values[place] for column, values in rows.items()}
+        if meta.get("completion_ids") is not None:
+            meta["completion_tokens"] = len(meta["completion_ids"])
+        samples.append(
+            Sample(
+                prompt=prompt_of(prompt),
+                completion=completion_of(completion),
+                gold=None if name is None else gold_in(name, columns[name][place], f"completion {place}"),
+                id=f"completion {place}",
+                group=repr(prompt),
+                meta=meta,
+            )
         )
-        for place, (prompt, completion, one, tokens) in enumerate(zip(prompts, completions, golds, ids, strict=True))
-    ]
+    return samples
 
 
 def _trl_rewards(scores: Sequence[Score], scorer: Scorer, columns: Mapping[str, Any]) -> list[float | None]:
@@ -85,7 +101,7 @@ def to_verl(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., d
     to_verl(scorer)`.
 
     verl logs the outcome, the answer (`pred`), the verdict (`acc`) and whether the score is missing (`unscored`), and
-    a question is taken from `extra_info["question"]` if there is one.
+    a question is taken from `extra_info["question"]` if there is one; all of it is in the sample's `meta`.
 
     Args:
         unscored: what counts where the scorer could not tell. By default that is an error, by which verl's trainer
@@ -96,11 +112,14 @@ def to_verl(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., d
         GoldError: when it is called, if the gold cannot be read.
     """
 
+    check_scorer(scorer)
+
     def compute_score(
         data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **_: Any
     ) -> dict[str, Any]:
         question = (extra_info or {}).get("question") or ""
-        sample = Sample(prompt=prompt_of(question), completion=solution_str, gold=gold_of(ground_truth))
+        meta = {**(extra_info or {}), "data_source": data_source}
+        sample = Sample(prompt=prompt_of(question), completion=solution_str, gold=gold_of(ground_truth), meta=meta)
         [score] = scorer.score([sample])
         return {
             "score": value_of(score, scorer, "verl", unscored),
@@ -123,6 +142,8 @@ def to_openrlhf(scorer: Scorer, *, unscored: float | None = None) -> Callable[..
     Raises:
         UnscoredError, GoldError: as `to_verl`.
     """
+
+    check_scorer(scorer)
 
     def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any) -> dict[str, Any]:
         import torch
@@ -167,6 +188,7 @@ def to_open_instruct(scorer: Scorer, *, unscored: float | None = None, weight: f
     Raises:
         UnscoredError, GoldError: as `to_verl`.
     """
+    check_scorer(scorer)
     try:
         from open_instruct.ground_truth_utils import VerificationResult, VerifierFunction
     except ImportError:
@@ -216,6 +238,8 @@ def to_verifiers(scorer: Scorer, *, unscored: float | None = None) -> Callable[.
     Raises:
         UnscoredError, GoldError: when it is called.
     """
+
+    check_scorer(scorer)
 
     async def reward(
         prompt: Any = "", completion: Any = None, answer: Any = None, task: Any = None, trace: Any = None

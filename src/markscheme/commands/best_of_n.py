@@ -1,5 +1,6 @@
-"""`markscheme best-of-n`: whether a scorer picks right answers."""
+"""`markscheme best-of-n`: the best rated completion of each problem, and whether a scorer picks right answers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from rich.table import Table
 
 from markscheme.benchmarks.best_of_n import BestOfN, Choice, best_of_n_figure
 from markscheme.benchmarks.best_of_n import best_of_n as curves_of
+from markscheme.benchmarks.logs.plain import SCORE, VALUE
+from markscheme.benchmarks.logs.values import number_of
 from markscheme.benchmarks.regrading import sample_of as sample_of_log
 from markscheme.benchmarks.votes import votes_in_order
 from markscheme.commands.logged import completions_hash, is_log, is_unjudged_row, samples_of_one_policy
 from markscheme.commands.shared import console, say, scorer_by_name, verifier_by_name
-from markscheme.files import InputError, read_jsonl, sha256_of, write_json
-from markscheme.score_rows import sample_of, score_of
-from markscheme.scoring import Outcome, Sample
+from markscheme.files import InputError, noun_of, read_jsonl, sha256_of, write_json, write_lines
+from markscheme.score_rows import GOLD_COLUMNS, sample_of, score_of
+from markscheme.scoring import Outcome, Sample, Score
 
 LOG = "log"
 """In place of a reward model: the number that stands beside each completion already."""
@@ -28,6 +31,7 @@ def best_of_n(
     *,
     scorer: str = "math",
     num_samples: int | None = None,
+    chosen: Path | None = None,
     out: Path | None = None,
     config: Path | None = None,
 ) -> None:
@@ -40,16 +44,21 @@ def best_of_n(
         reward_model_score, or a score of `markscheme score` by a reward model.
     completions
         .jsonl or .jsonl.gz with prompt (or question, problem), completion and gold; several of each problem; or a
-        folder of markscheme evaluate, or any log that regrade reads.
+        folder of markscheme evaluate, or any log that regrade reads. Without golds the model only chooses.
     scorer
         Verifier that says what is right: math, gsm8k, cmath or generic.
     num_samples
         Completions of a problem; by default as many as most have. Problems with fewer are left out.
+    chosen
+        JSONL file for the best rated completion of each problem, with its rating and verdict: rows as those read here.
     out
         JSON file for the figures; a picture goes beside it. Without it nothing is written.
     config
         TOML file of options.
     """
+    for written in (chosen, out):
+        if written is not None and written.exists() and completions.exists() and written.samefile(completions):
+            raise InputError(f"{written} is the completions' own file: choose another")
     verifier = verifier_by_name(scorer)
     chooser = None if model == LOG else scorer_by_name(model)
     given = _given(completions, rated=chooser is None)
@@ -58,12 +67,23 @@ def best_of_n(
         raise InputError(f"{completions}: no rows in it")
     if chooser is None and all(value is None for value in given.values):
         raise InputError(f"{completions}: no number in it to choose by; give the folder of a reward model")
+    judged = any(sample.gold is not None for sample in samples)
+    if out is not None and not judged:
+        raise InputError(f"{completions}: no gold in it, and so no figures for --out; --chosen writes what is chosen")
     with console.status(f"{len(samples)} completions"):
-        verdicts = verifier.score(samples)
+        verdicts = verifier.score(samples) if judged else None
         values = given.values if chooser is None else [rating.value for rating in chooser.score(samples)]
-        votes = votes_in_order(
-            verifier, list(map(problem_of, samples)), [str(sample.prompt) for sample in samples], verdicts
-        )
+    if chosen is not None:
+        rows = _chosen_rows(samples, values, verdicts)
+        write_lines(chosen, map(json.dumps, rows))
+        count = len(set(map(problem_of, samples)))
+        say(f"chosen: a completion for {len(rows):,} of {count:,} {noun_of(count, 'problem')}, in {chosen}")
+    if verdicts is None:
+        say(f"{completions}: no gold in it, so how many of the choices are right cannot be told")
+        return
+    with console.status("votes"):
+        questions = [str(sample.prompt) for sample in samples]
+        votes = votes_in_order(verifier, list(map(problem_of, samples)), questions, verdicts)
     choices = [
         Choice(
             problem=problem_of(sample),
@@ -75,7 +95,8 @@ def best_of_n(
         if verdict.correct is not None and value is not None
     ]
     if len(choices) < len(samples):
-        say(f"{len(samples) - len(choices)} completions without a verdict or a value are left out")
+        missing = len(samples) - len(choices)
+        say(f"left out: {missing:,} {noun_of(missing, 'completion')} without a verdict or a value")
     try:
         found = curves_of(choices, num_samples)
     except ValueError as error:
@@ -112,7 +133,7 @@ def _given(path: Path, *, rated: bool) -> _Given:
     Args:
         rated: whether the numbers are asked for.
     """
-    if is_log(path, _is_rated_row if rated else is_unjudged_row):
+    if is_log(path, _is_rated_row if rated else _is_row):
         logged = samples_of_one_policy(path)
         return _Given(
             samples=[sample_of_log(one) for one in logged],
@@ -127,16 +148,47 @@ def _given(path: Path, *, rated: bool) -> _Given:
     )
 
 
+def _is_row(row: Mapping[str, Any]) -> bool:
+    return is_unjudged_row(row) or _is_without_gold(row)
+
+
 def _is_rated_row(row: Mapping[str, Any]) -> bool:
-    return is_unjudged_row(row) and isinstance(row.get("score"), dict)
+    return (is_unjudged_row(row) and isinstance(row.get("score"), dict)) or _is_without_gold(row)
+
+
+def _is_without_gold(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("completion"), str) and not any(name in row for name in GOLD_COLUMNS)
 
 
 def _rating(row: Mapping[str, Any], where: str) -> float | None:
-    """Of a row as `markscheme score` writes it by a scorer that rates."""
+    """Of a row as `markscheme score` writes it by a scorer that rates, or with a number beside the completion."""
     if not isinstance(row.get("score"), dict):
-        return None
+        name = next((name for name in (VALUE, SCORE) if name in row), VALUE)
+        return number_of(row.get(name), where, name=name)
     score = score_of(row, where)
     return score.value if score.outcome is Outcome.RATED else None
+
+
+def _chosen_rows(
+    samples: Sequence[Sample], values: Sequence[float | None], verdicts: Sequence[Score] | None
+) -> list[dict[str, Any]]:
+    """Of each problem the completion with the highest value, of equals the first."""
+    best: dict[str, int] = {}
+    for index, (sample, value) in enumerate(zip(samples, values, strict=True)):
+        if value is None:
+            continue
+        other = values[best.setdefault(problem_of(sample), index)]
+        if other is None or value > other:
+            best[problem_of(sample)] = index
+    rows = []
+    for index in best.values():
+        sample = samples[index]
+        row = {"id": sample.id, "group": sample.group, "prompt": sample.prompt, "completion": sample.completion}
+        known = {**row, "gold": sample.gold, "rating": values[index]}
+        if verdicts is not None:
+            known["verdict"] = verdicts[index].outcome.value
+        rows.append({name: value for name, value in known.items() if value is not None})
+    return rows
 
 
 def problem_of(sample: Sample) -> str:
@@ -146,7 +198,9 @@ def problem_of(sample: Sample) -> str:
 
 def print_best_of_n(found: BestOfN, title: str, chooser: str) -> None:
     """A row for each k; `chooser` is who chose."""
-    table = Table(title=f"{title}: {found.num_problems} problems, {found.num_samples} samples", title_justify="left")
+    problems = f"{found.num_problems} {noun_of(found.num_problems, 'problem')}"
+    samples = f"{found.num_samples} {noun_of(found.num_samples, 'sample')}"
+    table = Table(title=f"{title}: {problems}, {samples}", title_justify="left")
     table.add_column("k", justify="right")
     for name in (f"best by the {chooser}", "95 % interval", "majority vote", "oracle", "nats"):
         table.add_column(name, justify="right")
@@ -161,7 +215,8 @@ def print_best_of_n(found: BestOfN, title: str, chooser: str) -> None:
         )
     console.print(table)
     if found.left_out:
-        say(f"{found.left_out} problems with fewer than {found.num_samples} samples are left out")
+        fewer = f"{found.left_out:,} {noun_of(found.left_out, 'problem')} with fewer than {found.num_samples} samples"
+        say(f"left out: {fewer}")
     last = max(found.best)
     if found.majority[last].mean >= found.best[last].mean:
         say(f"no better than majority vote at k = {last}")

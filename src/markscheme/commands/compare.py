@@ -5,6 +5,7 @@ from pathlib import Path
 
 from markscheme.benchmarks.comparison import Comparison
 from markscheme.benchmarks.comparison import compare as compare_evaluations
+from markscheme.benchmarks.examples import sides
 from markscheme.benchmarks.outcomes import load_evaluation
 from markscheme.benchmarks.report import write_report
 from markscheme.benchmarks.shown import comparison_remarks, comparison_table
@@ -20,7 +21,7 @@ def compare(
     different_settings: bool = False,
     leave_out: Path | None = None,
     out: Path | None = None,
-    title: str = "Before and after",
+    title: str | None = None,
     config: Path | None = None,
 ) -> None:
     """Compare two evaluations of the same problems, problem by problem.
@@ -40,7 +41,7 @@ def compare(
     out
         Folder for report.html, comparison.json and the pictures; without it nothing is written.
     title
-        Heading of the report.
+        Heading of the report; by default the folders.
     config
         TOML file of options.
     """
@@ -49,7 +50,10 @@ def compare(
     comparison = compare_evaluations(*evaluations, different_settings=different_settings, leave_out=unwanted)
     print_comparison(comparison)
     if out is not None:
-        report = write_report(comparison, out, title)
+        folders = [before, after, *seeds]
+        origins = {f"folder {name}": str(folder) for (name, _), folder in zip(sides(comparison), folders, strict=True)}
+        to = f"{len(seeds) + 1} training seeds" if seeds else after
+        report = write_report(comparison, out, title or f"From {before} to {to}", provenance=origins)
         say(f"report: {report}")
 
 

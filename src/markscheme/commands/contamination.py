@@ -17,7 +17,8 @@ from markscheme.benchmarks.contamination import contamination as look_for
 from markscheme.benchmarks.tasks import task_problems
 from markscheme.benchmarks.tasks.datasets import HUB_DATASETS
 from markscheme.benchmarks.tasks.generated import SOURCE
-from markscheme.commands.shared import TaskOptions, console, problems_hash, say
+from markscheme.commands.options import PROBLEMS_GROUP, TaskOptions, problems_hash
+from markscheme.commands.shared import console, say
 from markscheme.files import InputError, read_jsonl, sha256_of, write_json
 from markscheme.files import column as text_of
 from markscheme.score_rows import PROMPT_COLUMNS
@@ -39,7 +40,7 @@ class EvaluatedOptions(TaskOptions):
 
 def contamination(
     *,
-    task: Annotated[EvaluatedOptions, Parameter(name="*")],
+    task: Annotated[EvaluatedOptions, Parameter(name="*", group=PROBLEMS_GROUP)],
     against: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
     column: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     n: int = NGRAM_WORDS,

@@ -5,8 +5,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from markscheme.commands.options import (
+    MODEL_GROUP,
+    PROBLEMS_GROUP,
+    SAMPLING_GROUP,
+    TRAINING_GROUP,
+    GeneratorOptions,
+    TaskOptions,
+    TrainedModelOptions,
+)
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import GeneratorOptions, TaskOptions, TrainedModelOptions, console, say
+from markscheme.commands.shared import console, say, say_resumed
 from markscheme.grpo.baselines.dpo import DPOConfig, train_dpo
 from markscheme.grpo.baselines.pairs import preference_pairs
 from markscheme.models import save_policy
@@ -15,13 +24,13 @@ from markscheme.progress import progress_bar
 
 def dpo(
     *,
-    task: Annotated[TaskOptions, Parameter(name="*")],
+    task: Annotated[TaskOptions, Parameter(name="*", group=PROBLEMS_GROUP)],
     out: Path,
-    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[GeneratorOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*", group=MODEL_GROUP)] = None,
+    engine: Annotated[GeneratorOptions | None, Parameter(name="*", group=SAMPLING_GROUP)] = None,
     scorer: str = "math",
     config: Path | None = None,
-    settings: Annotated[DPOConfig | None, Parameter(name="*")] = None,
+    settings: Annotated[DPOConfig | None, Parameter(name="*", group=TRAINING_GROUP)] = None,
 ) -> None:
     """Train a model by DPO on pairs of its own completions of a task, one correct and one not; killed and called
     again, it goes on.
@@ -39,6 +48,7 @@ def dpo(
     sampled = sample("dpo", task, out, model, engine, scorer, settings)
     pairs = preference_pairs(sampled.groups, settings.pairs_per_problem, settings.seed)
     say(f"{len(pairs)} pairs to learn from")
+    say_resumed(out, settings.num_steps(len(pairs)))
     with progress_bar(console, "steps", settings.num_steps(len(pairs))) as bar:
         train_dpo(
             sampled.policy,

@@ -13,15 +13,15 @@ from markscheme.benchmarks.paired import minimum_detectable_effect
 from markscheme.benchmarks.protocols import BOXED_TOKENS, EvaluationProtocol, protocol_named
 from markscheme.benchmarks.shown import evaluation_remarks, evaluation_table
 from markscheme.benchmarks.tasks.generated import SOURCE
-from markscheme.commands.shared import (
+from markscheme.commands.options import (
+    MODEL_GROUP,
+    PROBLEMS_GROUP,
+    SAMPLING_GROUP,
     GeneratorOptions,
     ModelOptions,
     TaskOptions,
-    check_golds,
-    console,
-    say,
-    verifier_by_name,
 )
+from markscheme.commands.shared import check_golds, console, say, verifier_by_name
 from markscheme.files import InputError
 from markscheme.models import fingerprint, load_policy
 from markscheme.progress import progress_bar
@@ -40,10 +40,10 @@ class TestOptions(TaskOptions):
 
 def evaluate(
     *,
-    task: Annotated[TestOptions, Parameter(name="*")],
+    task: Annotated[TestOptions, Parameter(name="*", group=PROBLEMS_GROUP)],
     out: Path,
-    model: Annotated[ModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[GeneratorOptions | None, Parameter(name="*")] = None,
+    model: Annotated[ModelOptions | None, Parameter(name="*", group=MODEL_GROUP)] = None,
+    engine: Annotated[GeneratorOptions | None, Parameter(name="*", group=SAMPLING_GROUP)] = None,
     protocol: str | None = None,
     exemplars: Path | None = None,
     max_completion_tokens: int | None = None,
@@ -52,7 +52,7 @@ def evaluate(
     lenient: bool = False,
     dtype: str = "float32",
     config: Path | None = None,
-    settings: Annotated[EvaluationConfig | None, Parameter(name="*")] = None,
+    settings: Annotated[EvaluationConfig | None, Parameter(name="*", group=SAMPLING_GROUP)] = None,
 ) -> None:
     """Measure a policy on a task; run again, it generates only what is missing.
 

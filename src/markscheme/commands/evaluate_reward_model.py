@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from markscheme.commands.process_model import evaluate_process
+from markscheme.commands.reward_network import say_overlap
 from markscheme.commands.shared import console, say
 from markscheme.commands.train_reward_model import print_pair_evaluation
 from markscheme.files import InputError, sha256_of, write_json
@@ -51,6 +52,7 @@ def evaluate_reward_model(
     known = load_pairs(train_pairs) if train_pairs else []
     with progress_bar(console, "pairs", len(preferences)) as bar:
         evaluation = evaluate_pairs(scorer, preferences, seed, bar.update)
+    seen = say_overlap(model, preferences, "pair")
     groups = {pair.group for pair in known}
     shared = len({pair.group for pair in preferences} & groups)
     if shared:
@@ -60,7 +62,7 @@ def evaluate_reward_model(
     if out is not None:
         record = {
             "reward_model": {"folder": str(model), "version": scorer.version},
-            "pairs": {"file": pairs.name, "sha256": sha256_of(pairs)},
+            "pairs": {"file": pairs.name, "sha256": sha256_of(pairs), "pairs_of_training_questions": seen},
             "seed": seed,
             **asdict(evaluation),
             "baselines": {name: asdict(one) for name, one in others.items()},

@@ -9,16 +9,29 @@ from cyclopts import Parameter
 
 from markscheme import parallel, trackers
 from markscheme.benchmarks.tasks.generated import SOURCE
+from markscheme.commands.options import (
+    CRITIC_GROUP,
+    HELD_OUT,
+    MODEL_GROUP,
+    MONITOR_GROUP,
+    PROBLEMS_GROUP,
+    RENEWAL_GROUP,
+    REWARD_GROUP,
+    SAMPLING_GROUP,
+    TRAINING_GROUP,
+    EngineOptions,
+    TaskOptions,
+    TrainedModelOptions,
+    held_out,
+)
 from markscheme.commands.reward_options import RewardOptions
 from markscheme.commands.shared import (
     RULES,
     VERIFIERS,
-    EngineOptions,
-    TaskOptions,
-    TrainedModelOptions,
     check_golds,
     console,
     say,
+    say_resumed,
     scorer_by_name,
     verifier_by_name,
 )
@@ -40,22 +53,22 @@ from markscheme.trackers import Tracker
 
 def grpo(
     *,
-    task: Annotated[TaskOptions, Parameter(name="*")],
+    task: Annotated[TaskOptions, Parameter(name="*", group=PROBLEMS_GROUP)],
     out: Path,
-    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*", group=MODEL_GROUP)] = None,
+    engine: Annotated[EngineOptions | None, Parameter(name="*", group=SAMPLING_GROUP)] = None,
     dev_split: str | None = None,
     dev_limit: int = 200,
     scorer: str = "math",
-    rewards: Annotated[RewardOptions | None, Parameter(name="*")] = None,
-    monitor: MonitorConfig | None = None,
+    rewards: Annotated[RewardOptions | None, Parameter(name="*", group=REWARD_GROUP)] = None,
+    monitor: Annotated[MonitorConfig | None, Parameter(group=MONITOR_GROUP)] = None,
     preset: str | None = None,
     tracker: Tracker | None = None,
     config: Path | None = None,
-    settings: Annotated[GRPOConfig | None, Parameter(name="*")] = None,
-    critic: CriticConfig | None = None,
+    settings: Annotated[GRPOConfig | None, Parameter(name="*", group=TRAINING_GROUP)] = None,
+    critic: Annotated[CriticConfig | None, Parameter(group=CRITIC_GROUP)] = None,
     labeller: str | None = None,
-    refresh: RefreshConfig | None = None,
+    refresh: Annotated[RefreshConfig | None, Parameter(group=RENEWAL_GROUP)] = None,
 ) -> None:
     """Train a policy by GRPO; killed and called again, it goes on from its last checkpoint.
 
@@ -64,9 +77,10 @@ def grpo(
     out
         Run folder: config.toml, metrics.jsonl, completions.jsonl, checkpoints, and at the end policy.
     dev_split
-        Part of the task for the greedy evaluations during training; none by default.
+        Part of the task for the greedy evaluations during training, or held-out: --dev-limit problems of --split, which
+        are then not trained on. None by default.
     dev_limit
-        The first so many dev problems only.
+        The first so many dev problems only; of held-out ones, those that a hash puts first.
     scorer
         math, gsm8k or cmath, or the folder of a reward model, which then is the reward alone and judges the dev
         problems too.
@@ -122,8 +136,12 @@ def grpo(
     if task.task == SOURCE and task.limit is None:  # it has no end: take as many as the run uses
         task = replace(task, limit=settings.steps * settings.prompts_per_step)
     problems = task.problems()
+    dev_problems: list[Problem] = []
+    if dev_split == HELD_OUT:
+        problems, dev_problems = held_out(problems, dev_limit)
+    elif dev_split:
+        dev_problems = _dev_problems(task, dev_split, dev_limit)
     dev = replace(task, split=dev_split, limit=dev_limit) if dev_split else None
-    dev_problems = dev.problems() if dev else []
     check_golds(judge, [*problems, *dev_problems])
     policy, tokenizer = load_policy(model.model, model.revision, model.dtype)
     form = task.prompt_format()
@@ -173,6 +191,7 @@ def grpo(
         bar.update(done, step_note(metrics))
         track(done, metrics)
 
+    say_resumed(out, settings.steps, checkpoints_a_step=settings.optimizer_steps)
     with progress_bar(console, "steps", settings.steps) as bar:
         train_grpo(
             policy,
@@ -193,6 +212,17 @@ def grpo(
         )
     save_policy(policy, tokenizer, out / "policy")
     say(f"in {out}: policy, metrics.jsonl, completions.jsonl")
+
+
+def _dev_problems(task: TaskOptions, split: str, limit: int) -> list[Problem]:
+    """
+    Raises:
+        InputError: if the task has no such split.
+    """
+    try:
+        return replace(task, split=split, limit=limit).problems()
+    except InputError as error:
+        raise InputError(f"--dev-split {split}: {error} (held-out takes some of the training problems)") from error
 
 
 def _check_monitored(settings: GRPOConfig, *, is_renewed: bool) -> None:

@@ -2,15 +2,21 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from markscheme.benchmarks.logs import LoggedSample, read_log
 from markscheme.benchmarks.logs.read import PARQUET, ZIP
 from markscheme.benchmarks.logs.rows import first_line
+from markscheme.benchmarks.logs.values import listed
 from markscheme.benchmarks.outcomes import SUMMARY, Kind
-from markscheme.score_rows import GOLD_COLUMNS
+from markscheme.files import noun_of
+
+OWN_GOLDS = ("gold", "answer")
+"""Where rows have theirs that are read row by row; `read_log` reads those of other projects."""
 
 
 def is_log(path: Path, is_row: Callable[[Mapping[str, Any]], bool]) -> bool:
@@ -40,9 +46,9 @@ def is_log(path: Path, is_row: Callable[[Mapping[str, Any]], bool]) -> bool:
 
 
 def is_unjudged_row(row: Mapping[str, Any]) -> bool:
-    """Whether `markscheme score` takes such rows: each with one completion, and a gold under its names for it."""
+    """Whether a row has one completion, as text, and a gold under our own names for them."""
     completion_is_one = "completion" in row and not isinstance(row["completion"], list)
-    return completion_is_one and any(name in row for name in GOLD_COLUMNS)
+    return completion_is_one and any(name in row for name in OWN_GOLDS)
 
 
 def samples_of_one_policy(
@@ -59,6 +65,28 @@ def samples_of_one_policy(
         return samples
     kind: Kind = "sampled" if any(one.row["kind"] == "sampled" for one in samples) else "greedy"
     return read_log(path, filter=kind)
+
+
+def what_was_taken(path: Path, samples: Sequence[LoggedSample]) -> str:
+    """What `samples_of_one_policy` takes without a `filter` of a log that has several, or of an evaluation of ours that
+    has both kinds of completions, and how to choose; empty for whatever else.
+    """
+    if is_evaluation(path):
+        counts = Counter(one.row["kind"] for one in read_log(path))
+        taken = samples[0].row["kind"]
+        left = next((kind for kind in counts if kind != taken), None)
+        if left is None:
+            return ""
+        completions = f"{counts[taken]:,} {taken} {noun_of(counts[taken], 'completion')}"
+        return f"judged are the {completions}, not the {counts[left]:,} {left}: --filter {left} takes the other kind"
+    first_lines: dict[str, int] = {}
+    for line, row in chain.from_iterable(one.rows for one in samples):
+        if isinstance(name := row.get("filter"), str):
+            first_lines[name] = min(line, first_lines.get(name, line))
+    first, *others = sorted(first_lines, key=lambda name: first_lines[name]) or [""]
+    if not others:
+        return ""
+    return f"the log's verdicts are those of its filter {first!r}, the first; --filter takes another: {listed(others)}"
 
 
 def is_evaluation(path: Path) -> bool:

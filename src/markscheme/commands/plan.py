@@ -6,7 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from markscheme.commands.shared import EngineOptions, TrainedModelOptions, console, say
+from markscheme.commands.options import MODEL_GROUP, SAMPLING_GROUP, TRAINING_GROUP, EngineOptions, TrainedModelOptions
+from markscheme.commands.shared import console, say
 from markscheme.devices import GIB, SHEETS, device_here
 from markscheme.files import InputError
 from markscheme.grpo.config import GRPOConfig
@@ -18,15 +19,15 @@ from markscheme.models import load_config
 
 def plan(
     *,
-    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[EngineOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*", group=MODEL_GROUP)] = None,
+    engine: Annotated[EngineOptions | None, Parameter(name="*", group=SAMPLING_GROUP)] = None,
     gpus: int = 1,
     gpu: str = "here",
     prompt_tokens: int = 256,
     completion_tokens: int | None = None,
     preset: str | None = None,
     config: Path | None = None,
-    settings: Annotated[GRPOConfig | None, Parameter(name="*")] = None,
+    settings: Annotated[GRPOConfig | None, Parameter(name="*", group=TRAINING_GROUP)] = None,
 ) -> None:
     """What a GRPO run needs: the memory of its processes and the seconds of a step.
 

@@ -5,8 +5,17 @@ from pathlib import Path
 
 from rich.table import Table
 
-from markscheme.commands.reward_network import say_where, shown_steps, start_network
-from markscheme.commands.shared import TrainedModelOptions, console, say
+from markscheme.commands.options import TrainedModelOptions
+from markscheme.commands.reward_network import (
+    basis_of,
+    say_calibration,
+    say_not_better,
+    say_overlap,
+    say_where,
+    shown_steps,
+    start_network,
+)
+from markscheme.commands.shared import console, say
 from markscheme.files import sha256_of, write_json
 from markscheme.machine import origin
 from markscheme.progress import progress_bar
@@ -54,7 +63,7 @@ def train_process(
         "reward_model": {name: value for name, value in asdict(settings).items() if name not in OF_PREFERENCES},
     }
     log = RunLog(out, record)
-    with shown_steps(settings, len(train)) as on_step:
+    with shown_steps(out, settings, len(train)) as on_step:
         evaluation = train_on_steps(network, train, held_out, settings, log, on_step=on_step)
     network.save(out / MODEL_FOLDER)
     write_json(out / "evaluation.json", {**origin("markscheme"), "threshold": network.threshold, **asdict(evaluation)})
@@ -71,12 +80,13 @@ def evaluate_process(model: Path, steps: Path, out: Path | None, seed: int) -> N
     with progress_bar(console, "solutions", len(solutions)) as bar:
         values = step_values(network, solutions, TOKEN_BUDGET, bar.update)
     evaluation = evaluate_values(solutions, values, network.threshold, seed)
+    seen = say_overlap(model, solutions, "solution")
     print_step_evaluation(evaluation, f"{model} on {steps.name}")
     if out is not None:
         record = {
             **origin("markscheme"),
             "reward_model": {"folder": str(model), "version": version},
-            "steps": {"file": steps.name, "sha256": sha256_of(steps)},
+            "steps": {"file": steps.name, "sha256": sha256_of(steps), "solutions_of_training_questions": seen},
             "seed": seed,
             **asdict(evaluation),
         }
@@ -95,17 +105,12 @@ def print_step_evaluation(evaluation: StepEvaluation, title: str) -> None:
     for name, one in others.items():
         table.add_row(name, *_shown(one), style="dim")
     console.print(table)
-    for name, one in others.items():
-        if one.value >= evaluation.accuracy.value:
-            say(f"no better than: {name} ({one.value:.3f})")
+    num_valued = evaluation.num_steps - evaluation.num_unscored
+    say_not_better(evaluation.accuracy, others, basis_of(num_valued, "step", evaluation.num_questions))
     if evaluation.auc is not None:
         value, interval = _shown(evaluation.auc)
         say(f"a good step has a higher value than a wrong one: {value} ({interval}; 0.5 by chance)")
-    before, after = evaluation.calibration.as_trained, evaluation.calibration.scaled
-    say(
-        f"calibration: error {before.ece:.3f}, Brier {before.brier:.3f}; at temperature "
-        f"{evaluation.calibration.temperature:.2f}: {after.ece:.3f}, {after.brier:.3f}"
-    )
+    say_calibration(evaluation.calibration, num_valued)
     if evaluation.num_unscored:
         say(f"{evaluation.num_unscored} steps are too long to be read, and are left out above")
     if evaluation.first_errors is not None:
@@ -127,8 +132,8 @@ def _print_first_errors(found: FirstErrorEvaluation) -> None:
         table.add_row(name, *_shown(one.f1), *shares, style=None if name in rows else "dim")
     table.add_row('always "no error"', "0.000", "", "0.000", "1.000", style="dim")
     console.print(table)
-    if found.by_position.f1.value >= found.model.f1.value:
-        say(f"no better than: by the place alone ({found.by_position.f1.value:.3f})")
+    basis = basis_of(num_solutions, "solution", found.num_questions)
+    say_not_better(found.model.f1, {"by the place alone": found.by_position.f1}, basis)
     if found.model.num_undecided:
         say(f"{found.model.num_undecided} solutions are too long to tell, and count as missed")
 

@@ -19,11 +19,12 @@ from markscheme.benchmarks.logs import LoggedSample, write_lm_eval
 from markscheme.benchmarks.outcomes import LOG_ENGINE, RECORDS
 from markscheme.benchmarks.regrading import Regraded
 from markscheme.benchmarks.regrading import regrade as judge_again
-from markscheme.commands.logged import completions_hash, is_evaluation, samples_of_one_policy
+from markscheme.commands.logged import completions_hash, is_evaluation, samples_of_one_policy, what_was_taken
 from markscheme.commands.shared import VERIFIERS, console, say, scorer_by_name
-from markscheme.files import InputError, sha256_of, whole_folder, write_lines
+from markscheme.files import InputError, noun_of, sha256_of, whole_folder, write_lines
 from markscheme.problems import Problem
 from markscheme.progress import progress_bar
+from markscheme.score_rows import is_mangled, mangled_warning
 from markscheme.scoring import Outcome, Score, Scorer
 
 DECIDERS = (*VERIFIERS, "choice")
@@ -56,7 +57,8 @@ def regrade(
     """Judge stored completions again, beside the verdicts of the log that they come from.
 
     Reads logs of lm-evaluation-harness (samples_*.jsonl), lighteval (details_*.parquet), Inspect (.eval, .json),
-    simple-evals, rows of JSON with a completion and a gold, and folders of markscheme evaluate.
+    simple-evals, rows of JSON with a completion and a gold (columns as score reads them), and folders of markscheme
+    evaluate.
 
     Parameters
     ----------
@@ -65,11 +67,11 @@ def regrade(
     scorer
         Judges: math, gsm8k, cmath, generic or choice.
     lenient
-        Without a stated answer, take the last number of the last line: nobody asked these completions for our form.
-        --no-lenient judges as a reward does.
+        Without a stated answer, take what the last line ends with, as --lenient of score does: nobody asked these
+        completions for our form. --no-lenient judges as a reward does.
     filter
-        Whose verdicts of the log count, where it has several: a filter of lm-eval, a scorer of Inspect, greedy or
-        sampled. By default the first.
+        Whose verdicts of the log count, where it has several: a filter of lm-eval, a scorer of Inspect; by default the
+        first. Of an evaluation of ours: greedy or sampled; by default the sampled completions where there are any.
     verdict
         The column or metric that is the log's verdict; by default the one that logs of this kind have.
     keep
@@ -104,6 +106,10 @@ def regrade(
         print(json.dumps(found.to_dict()))
         return
     print_regraded(found, log.name)
+    if filter is None and (taken := what_was_taken(log, samples)):
+        say(readable(taken))
+    if mangled := sum(is_mangled(one.completion, one.gold) for one in samples):
+        say(mangled_warning(mangled))
     if out is not None:
         say(f"in {out}: summary.json, records.jsonl, scores.jsonl, {DISAGREEMENTS}")
     if export is not None:
@@ -135,7 +141,9 @@ def _free_name(samples: Sequence[LoggedSample]) -> str:
 def print_regraded(found: Regraded, name: str) -> None:
     """The confusion table, the figures by either verdict, and some cases that they disagree on."""
     record = found.to_dict()
-    title = Text(readable(f"{name}: {record['n']:,} samples of {record['problems']:,} problems"))
+    samples = f"{record['n']:,} {noun_of(record['n'], 'sample')}"
+    problems = f"{record['problems']:,} {noun_of(record['problems'], 'problem')}"
+    title = Text(readable(f"{name}: {samples} of {problems}"))
     table = Table(title=title, title_justify="left")
     table.add_column("by the log, by markscheme")
     for column in OUTCOMES:

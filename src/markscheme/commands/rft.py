@@ -5,8 +5,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from markscheme.commands.options import (
+    MODEL_GROUP,
+    PROBLEMS_GROUP,
+    SAMPLING_GROUP,
+    TRAINING_GROUP,
+    GeneratorOptions,
+    TaskOptions,
+    TrainedModelOptions,
+)
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import GeneratorOptions, TaskOptions, TrainedModelOptions, console, say
+from markscheme.commands.shared import console, say, say_resumed
 from markscheme.grpo.baselines.rft import rft_examples
 from markscheme.grpo.baselines.samples import SampledConfig
 from markscheme.grpo.baselines.sft import train_sft
@@ -16,13 +25,13 @@ from markscheme.progress import progress_bar
 
 def rft(
     *,
-    task: Annotated[TaskOptions, Parameter(name="*")],
+    task: Annotated[TaskOptions, Parameter(name="*", group=PROBLEMS_GROUP)],
     out: Path,
-    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
-    engine: Annotated[GeneratorOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*", group=MODEL_GROUP)] = None,
+    engine: Annotated[GeneratorOptions | None, Parameter(name="*", group=SAMPLING_GROUP)] = None,
     scorer: str = "math",
     config: Path | None = None,
-    settings: Annotated[SampledConfig | None, Parameter(name="*")] = None,
+    settings: Annotated[SampledConfig | None, Parameter(name="*", group=TRAINING_GROUP)] = None,
 ) -> None:
     """Fine-tune a model on its own correct completions of a task; killed and called again, it goes on.
 
@@ -39,6 +48,7 @@ def rft(
     sampled = sample("rft", task, out, model, engine, scorer, settings)
     examples = rft_examples(sampled.groups)
     say(f"{len(examples)} different correct completions to learn from")
+    say_resumed(out, settings.num_steps(len(examples)))
     with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
         train_sft(
             sampled.policy,

@@ -5,15 +5,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from markscheme.commands.shared import (
-    GeneratorOptions,
-    TaskOptions,
-    TrainedModelOptions,
-    check_golds,
-    console,
-    say,
-    scorer_by_name,
-)
+from markscheme.commands.options import GeneratorOptions, TaskOptions, TrainedModelOptions
+from markscheme.commands.shared import check_golds, console, say, scorer_by_name
 from markscheme.grpo.baselines.samples import Judged, SampledConfig, counts_of, judged_groups
 from markscheme.grpo.head import check_head
 from markscheme.models import fingerprint, load_policy

@@ -12,10 +12,10 @@ from rich.console import Console
 from markscheme import __version__
 from markscheme.commands.explanation import explanation
 from markscheme.commands.shared import RULES, console, scorer_by_name
-from markscheme.files import InputError
+from markscheme.files import InputError, noun_of
 from markscheme.progress import progress_bar
 from markscheme.score_output import Output, is_stream, open_output
-from markscheme.score_rows import Tally, read_batches, score_here
+from markscheme.score_rows import Tally, mangled_warning, read_batches, score_here
 from markscheme.score_workers import score_in_workers
 from markscheme.scorer_process import core_count
 from markscheme.scoring import Outcome, Scorer
@@ -49,13 +49,18 @@ def score(
     Parameters
     ----------
     file
-        .jsonl or .jsonl.gz with the columns completion, gold and, where there are any, prompt, choices (texts in the
-        order of the letters), step_ends (offsets), completion_tokens, finish_reason.
+        .jsonl or .jsonl.gz, one object a line, with the columns completion (or response, model_output, generation,
+        output, code), gold (or gt, ground_truth, expected_answer, target, gts, answer) and, where there are any, prompt
+        (or question, problem, input), choices (texts in the order of the letters), step_ends (offsets),
+        completion_tokens, finish_reason. Of several names for one thing the one named first counts. Completion and
+        prompt are text or messages of a role and a content; of a completion those of the assistant count.
     scorer
         math, gsm8k, cmath, generic, choice (letters) or steps (the arithmetic, without a gold), or the folder of a
         reward model.
     lenient
-        Without a stated answer, take the last number of the last line.
+        Without a stated answer, take what the last line ends with: bold print, a formula or a number, unless it is
+        part of a calculation (7+1), denied, supposed, hedged (7 or 8) or in a question; and read a thought that never
+        ended.
     explain
         Print of each row what was extracted, what decided and why. Without --out, no file is written.
     processes
@@ -71,6 +76,8 @@ def score(
     processes = _processes(processes, learned=scorer not in RULES)
     if out is None and not explain:
         out = file.with_name(f"{file.name.removesuffix('.gz').removesuffix('.jsonl')}.scored.jsonl")
+    if out is not None and out.exists() and out.samefile(file):
+        raise InputError(f"{out} is the input itself: choose another --out")
     talk = Console(stderr=True, highlight=False) if out and is_stream(out) else console
     started = time.monotonic()
     try:
@@ -85,11 +92,13 @@ def score(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains about what it cannot print any more
         return READER_GONE
-    _say(talk, f"{tally.rows} rows by {judge.name} {judge.version}: {summary(tally)}")
+    _say(talk, f"{_rows(tally)} by {judge.name} {judge.version}: {summary(tally)}")
     seconds = time.monotonic() - started
     _say(talk, f"time: {seconds:.1f} s, {(tally.rows - old_rows) / seconds:,.0f} rows/s")
     if tally.failure:
         _say(talk, f"first that failed: {tally.failure}")
+    if tally.mangled:
+        _say(talk, mangled_warning(tally.mangled))
     if out:
         _say(talk, f"scores: {out}")
     return SOME_FAILED if tally.failure else 0
@@ -132,16 +141,16 @@ def score_rows(file: Path, judge: Scorer, processes: int, output: Output, talk: 
     name, file_bytes = str(file), file.stat().st_size
     results = score_in_workers(batches, judge, name, processes) if processes else score_here(batches, judge, name)
     # A live bar would catch what is printed.
-    with closing(results), nullcontext() if explain else progress_bar(talk, "percent", 100) as bar:
+    with closing(results), nullcontext() if explain else progress_bar(talk, "percent of the file", 100) as bar:
         for scored in results:
             output.append(scored)
             if bar:
                 percent = min(99, 100 * scored.batch.read_bytes // max(file_bytes, 1))  # a .gz file is read ahead
-                bar.update(percent, f"{output.progress.tally.rows} rows")
+                bar.update(percent, _rows(output.progress.tally))
             if explain:
-                print(explanation(scored, name), end="", flush=True)
+                print(explanation(scored, name, judge), end="", flush=True)
         if bar:
-            bar.update(100, f"{output.progress.tally.rows} rows")
+            bar.update(100, _rows(output.progress.tally))
 
 
 def summary(tally: Tally) -> str:
@@ -153,9 +162,13 @@ def summary(tally: Tally) -> str:
     if not tally.unscored:
         return f"{counted}; mean value {tally.value_sum / scored:.4f}"
     return (
-        f"{counted}; mean value {tally.value_sum / scored:.4f} of the {scored} scored rows, "
-        f"{tally.value_sum / tally.rows:.4f} with the {tally.unscored} unscored ones as 0"
+        f"{counted}; mean value {tally.value_sum / scored:.4f} of the {scored} scored {noun_of(scored, 'row')}, "
+        f"{tally.value_sum / tally.rows:.4f} with the {tally.unscored} unscored {noun_of(tally.unscored, 'one')} as 0"
     )
+
+
+def _rows(tally: Tally) -> str:
+    return f"{tally.rows} {noun_of(tally.rows, 'row')}"
 
 
 def _say(talk: Console, text: str) -> None:

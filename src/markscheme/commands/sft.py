@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from markscheme.commands.shared import TaskOptions, TrainedModelOptions, console, say
+from markscheme.commands.options import MODEL_GROUP, PROBLEMS_GROUP, TRAINING_GROUP, TaskOptions, TrainedModelOptions
+from markscheme.commands.shared import console, say, say_resumed
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.head import check_head
@@ -21,11 +22,11 @@ from markscheme.run_log import RunLog
 
 def sft(
     *,
-    task: Annotated[TaskOptions, Parameter(name="*")],
+    task: Annotated[TaskOptions, Parameter(name="*", group=PROBLEMS_GROUP)],
     out: Path,
-    model: Annotated[TrainedModelOptions | None, Parameter(name="*")] = None,
+    model: Annotated[TrainedModelOptions | None, Parameter(name="*", group=MODEL_GROUP)] = None,
     config: Path | None = None,
-    settings: Annotated[SFTConfig | None, Parameter(name="*")] = None,
+    settings: Annotated[SFTConfig | None, Parameter(name="*", group=TRAINING_GROUP)] = None,
 ) -> None:
     """Fine-tune a model on the worked solutions of a task; killed and called again, it goes on.
 
@@ -51,6 +52,7 @@ def sft(
     check_head(policy)
     model.prepare(policy, settings.seed)
     log = RunLog(out, record)
+    say_resumed(out, settings.num_steps(len(examples)))
     with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
         train_sft(policy, examples, settings, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))
     save_policy(policy, tokenizer, out / "policy")

@@ -9,11 +9,20 @@ from cyclopts import Parameter
 from rich.markup import escape
 from rich.table import Table
 
+from markscheme.commands.options import TrainedModelOptions
 from markscheme.commands.process_model import train_process
-from markscheme.commands.reward_network import say_where, shown_steps, start_network
-from markscheme.commands.shared import TrainedModelOptions, console, say
+from markscheme.commands.reward_network import (
+    basis_of,
+    say_calibration,
+    say_not_better,
+    say_where,
+    shown_steps,
+    start_network,
+)
+from markscheme.commands.shared import console, say
 from markscheme.files import sha256_of, write_json
 from markscheme.reward_models import PairAccuracy, PairEvaluation, RewardModelConfig, load_comparisons
+from markscheme.reward_models.bootstrap import Figure
 from markscheme.reward_models.evaluation import baselines
 from markscheme.reward_models.examples import OverLong, encode_all
 from markscheme.reward_models.model import MODEL_FOLDER
@@ -80,7 +89,7 @@ def train_reward_model(
         "reward_model": asdict(settings),
     }
     log = RunLog(out, record)
-    with shown_steps(settings, len(train)) as on_step:
+    with shown_steps(out, settings, len(train)) as on_step:
         evaluation = train_encoded(network, train, held_out, settings, log, on_step=on_step)
     network.save(out / MODEL_FOLDER)
     others = baselines(
@@ -109,19 +118,21 @@ def print_pair_evaluation(evaluation: PairEvaluation, title: str, beside: Mappin
     add("  balanced by length", evaluation.by_length.accuracy, style=None)
     for name, other in beside.items():
         add(name, *_figures(other))
-    add("always the longer one", evaluation.longer_is_better)
-    add("always the shorter one", evaluation.shorter_is_better)
+    lengths = {
+        "always the longer one": evaluation.longer_is_better,
+        "always the shorter one": evaluation.shorter_is_better,
+    }
+    for name, figure in lengths.items():
+        add(name, figure)
     console.print(table)
-    lengths = {"always the longer": [evaluation.longer_is_better], "always the shorter": [evaluation.shorter_is_better]}
-    for name, figures in ({name: _figures(other) for name, other in beside.items()} | lengths).items():
-        for what, one, model in zip(("accuracy", "balanced by writer"), figures, _figures(evaluation), strict=False):
-            if one.accuracy >= model.accuracy:
-                say(f"{name}, {what}: {one.accuracy:.3f}, and the reward model {model.accuracy:.3f}: it is no better")
-    before, after = evaluation.calibration.as_trained, evaluation.calibration.scaled
-    say(
-        f"calibration: error {before.ece:.3f}, Brier {before.brier:.3f}; at temperature "
-        f"{evaluation.calibration.temperature:.2f}: {after.ece:.3f}, {after.brier:.3f}"
-    )
+    num_scored = evaluation.num_pairs - evaluation.num_unscored
+    basis = basis_of(num_scored, "pair", evaluation.num_questions)
+    simple = {name: other.scorer for name, other in beside.items()} | lengths
+    _say_not_better(evaluation.scorer, simple, basis)
+    if evaluation.by_writer is not None:
+        balanced = {name: other.by_writer.accuracy for name, other in beside.items() if other.by_writer}
+        _say_not_better(evaluation.by_writer.accuracy, balanced, f"{basis}, balanced by writer")
+    say_calibration(evaluation.calibration, num_scored)
     if evaluation.num_ties:
         say(f"{evaluation.num_ties} ties, each counted as one half")
     if evaluation.num_unscored:
@@ -129,6 +140,14 @@ def print_pair_evaluation(evaluation: PairEvaluation, title: str, beside: Mappin
             f"{evaluation.num_unscored} pairs without a score are left out; "
             f"counted as wrong, the accuracy is {evaluation.pessimistic:.3f}"
         )
+
+
+def _say_not_better(model: PairAccuracy, others: Mapping[str, PairAccuracy], basis: str) -> None:
+    say_not_better(_figure(model), {name: _figure(one) for name, one in others.items()}, basis)
+
+
+def _figure(one: PairAccuracy) -> Figure:
+    return Figure(value=one.accuracy, low=one.low, high=one.high)
 
 
 def _figures(evaluation: PairEvaluation) -> list[PairAccuracy]:

@@ -6,7 +6,9 @@ import pytest
 from cyclopts import App, CoercionError, Parameter
 from transformers import PreTrainedModel
 
-from markscheme.commands.shared import ModelOptions, TrainedModelOptions
+from markscheme.commands.options import ModelOptions, TrainedModelOptions, held_out
+from markscheme.files import InputError
+from markscheme.problems import Problem
 
 
 def options_of(*words: str) -> TrainedModelOptions:
@@ -42,3 +44,31 @@ def test_senseless_ones_are_named() -> None:
         TrainedModelOptions(lora_rank=-1)
     with pytest.raises(CoercionError, match="float16"):
         options_of("--dtype", "float16")
+
+
+def asked(*questions: str) -> list[Problem]:
+    return [
+        Problem(id=str(number), question=question, gold="1", source="-", split="train")
+        for number, question in enumerate(questions)
+    ]
+
+
+def test_held_out_problems_are_apart_whatever_their_order() -> None:
+    problems = asked(*(f"{number}?" for number in range(50)))
+    rest, apart = held_out(problems, 8)
+    assert len(apart) == 8
+    assert sorted([*rest, *apart], key=problems.index) == problems
+    assert {one.id for one in held_out(problems[::-1], 8)[1]} == {one.id for one in apart}
+    assert [one.id for one in apart] != [one.id for one in problems[:8]]
+
+
+def test_whoever_asks_the_same_is_on_the_same_side() -> None:
+    for count in range(1, 4):
+        rest, apart = held_out(asked("a", "b", "a", "c", "b", "d"), count)
+        assert not {one.question for one in rest} & {one.question for one in apart}
+        assert len({one.question for one in apart}) == count
+
+
+def test_something_must_be_left_to_learn_from() -> None:
+    with pytest.raises(InputError, match="--dev-limit 200 holds out all of the 3 problems: give a smaller one"):
+        held_out(asked("a", "b", "c"), 200)
