@@ -39,6 +39,7 @@ lint: $(VENV)/installed ## ruff and mypy
 
 docs: $(VENV)/installed ## the site, into build/docs
 	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -c docs . build/docs
+	@echo build/docs/index.html
 
 wheel: $(VENV)/installed ## build dist/*.whl
 

@@ -99,6 +99,8 @@ def comparison_table(comparison: Comparison) -> Table:
 def comparison_remarks(comparison: Comparison) -> list[str]:
     """What must be known before the figures, and what they say in one sentence."""
     lines = [*warnings_of(comparison), headline(comparison)]
+    if left_out := comparison.left_out:
+        lines.insert(0, f"Left out: {left_out:,} {noun_of(left_out, 'problem')} that not all sides have.")
     if worst := worst_group(comparison):
         lines.append(worst)
     return lines

@@ -15,7 +15,7 @@ from markscheme.benchmarks.logs.values import answer_of, answers_of, gold_of, id
 from markscheme.files import InputError, kind_of
 from markscheme.solutions import last_box
 
-METRICS = ("exact_match", "math_verify", "acc")
+METRICS = ("exact_match", "math_verify", "acc", "correct")
 """Which metric is the verdict: the first of these that the log has; without any, the only one that is 0 or 1."""
 VERDICTS = "verdicts"
 """A column that this package adds where it writes a row for several responses: the verdict of each."""

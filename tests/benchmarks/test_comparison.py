@@ -315,3 +315,9 @@ def test_a_comparison_prints_its_table_and_its_sentence() -> None:
     assert "\x1b" not in str(comparison)
     assert repr(comparison).startswith("<Comparison on 4 problems: greedy 0.500 -> 0.750, pass@1 0.438 -> 0.750")
     assert "\n" not in repr(comparison)
+
+
+def test_problems_that_one_side_lacks_are_said_to_be_left_out() -> None:
+    comparison = compare(BEFORE, evaluation({"a": "+++--", "c": "+--++"}))
+    assert "Left out: 2 problems that not all sides have." in str(comparison)
+    assert "Left out" not in str(compare(BEFORE, AFTER))

@@ -7,6 +7,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from markscheme.adapters import (
     to_verl,
 )
 from markscheme.adapters.reading import completion_in, gold_of
+from markscheme.compose import WeightedSum
 from markscheme.files import InputError
 from markscheme.messages import completion_of, prompt_of
 from markscheme.scoring import GoldError, Outcome, Sample, Score
@@ -298,3 +300,50 @@ def test_functions_of_verl_and_lm_eval_have_their_columns_there() -> None:
         {"question": "2 + 2?", "index": 5, "data_source": "gsm8k"},
         {"question": "2 + 2?", "answer": "4", "level": 3},
     ]
+
+
+def test_a_scorer_that_broke_on_everything_ends_trls_run() -> None:
+    def broken(sample: Sample) -> float:
+        if "4" in sample.completion:
+            raise RuntimeError("judge is down")
+        return 1.0
+
+    reward = to_trl(as_scorer(broken))
+    with pytest.raises(UnscoredError, match=r"the scorer broken broke on all of 2 completions.*judge is down"):
+        reward(prompts=["p", "p"], completions=["4", "4"])
+    with pytest.raises(UnscoredError, match="judge is down"):
+        asyncio.run(to_trl(as_scorer(broken), run_async=True)(prompts=["p"], completions=["4"]))
+    with pytest.warns(UserWarning, match="broken could not score 1 of 2 completions, such as: .*judge is down"):
+        assert reward(prompts=["p", "p"], completions=["4", "5"]) == [None, 1.0]
+    with pytest.warns(UserWarning, match="could not score 2 of 2 completions, such as: undecided"):
+        assert to_trl(as_scorer(lambda sample: None))(prompts=["p", "p"], completions=["4", "5"]) == [None, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert reward(prompts=["p"] * 100, completions=["5"] * 99 + ["4"])[98:] == [1.0, None]
+
+
+def test_trls_metrics_have_the_parts_of_a_composition() -> None:
+    metrics: dict[str, float] = {}
+    both = WeightedSum(
+        {"right": (MathVerifier(), 1.0), "brief": (as_scorer(lambda sample: len(sample.completion)), 0.5)}
+    )
+    completions = [r"\boxed{4}", r"\boxed{15}"]
+    to_trl(both)(prompts=["p", "p"], completions=completions, answer=["4", "4"], log_metric=metrics.__setitem__)
+    assert metrics == {
+        f"rewards/{both.name}/{name}": value for name, value in (("unscored", 0), ("right", 0.5), ("brief", 9.5))
+    }
+
+
+def test_the_want_of_a_gold_names_the_columns() -> None:
+    message = (
+        r"completion 0: a verifier needs a gold answer; no column is called gold, .*; there are 'final': name it, gold="
+    )
+    rows: dict[str, Any] = {"prompts": ["p"], "completions": ["4"], "final": ["4"], "trainer_state": None}
+    with pytest.raises(GoldError, match=message):
+        to_trl(MathVerifier())(**rows)
+    with pytest.raises(GoldError, match=message):
+        asyncio.run(to_trl(MathVerifier(), run_async=True)(**rows))
+    with pytest.raises(GoldError, match="there are 'question', 'expected': name it, gold="):
+        to_lm_eval(MathVerifier())({"question": "p", "expected": "4"}, ["4"])
+    with pytest.raises(GoldError, match=r"the gold '' is empty$"):
+        to_trl(MathVerifier())(prompts=["p"], completions=["4"], answer=[""])

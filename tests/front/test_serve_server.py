@@ -192,7 +192,7 @@ def test_told_to_end_it_answers_what_it_has(
         gate.touch()
         assert asked.result().json() == [len(str(gate)) / 8]
     out, error = server.ends_with(code)
-    assert (out, error) == ("", "" if code == 0 else "\nstopped; give the same command again to go on\n")
+    assert (out, error) == ("" if code == 0 else "\nstopped; what was accepted is answered\n", "")
     wait_until_gone(workers)
 
 

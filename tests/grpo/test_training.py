@@ -22,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from markscheme.adapters import as_scorer
 from markscheme.compose import WeightedSum
+from markscheme.files import InputError
 from markscheme.generation import Completion, FinishReason, Generator, Request, Sampling
 from markscheme.grpo.advantage import Estimator, outcome_advantages
 from markscheme.grpo.baselines.ppo import Critic, CriticConfig
@@ -752,6 +753,55 @@ def test_unscored_completions_are_dropped_counted_and_stop_the_run(
     assert 0.1 in {line["unscored_share"] for line in lines}
     with pytest.raises(UnscoredError, match=r"12 of 12 completions could not be scored, such as p\d+: undecided"):
         train(tiny_model, tokenizer, tmp_path / "all", CONFIG, lambda sample: None)
+
+
+def test_a_folder_goes_on_with_the_same_run_only(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    def others(sample: Sample) -> float:
+        return -digits(sample)
+
+    def go_on(config: GRPOConfig, reward: Any = digits, problems: Sequence[Problem] = PROBLEMS) -> int:
+        """From Python, where the run's record may say nothing of these."""
+        model, log = copy.deepcopy(tiny_model), RunLog(tmp_path, {})
+        form = PromptFormat(instruction="")
+        train_grpo(
+            model,
+            TorchEngine(model, tokenizer),
+            as_scorer(reward),
+            problems,
+            lambda problem: form.prompt_ids(problem.question, tokenizer),
+            config,
+            log,
+        )
+        return len(log.read())
+
+    short = dataclasses.replace(CONFIG, steps=2)
+    assert go_on(short) == 2
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    for config, reward, problems, what in (
+        (dataclasses.replace(CONFIG, learning_rate=0.1), digits, PROBLEMS, "learning_rate was .*, is 0.1"),
+        (
+            dataclasses.replace(CONFIG, objective=Objective(clip_high=0.5)),
+            digits,
+            PROBLEMS,
+            "objective was .*clip_high",
+        ),
+        (CONFIG, others, PROBLEMS, "scorer was digits 1, is others 1"),
+        (CONFIG, digits, PROBLEMS[1:], "problems was "),
+    ):
+        with pytest.raises(InputError, match=rf"holds a run with other settings \(.*{what}.*\): give another folder"):
+            go_on(config, reward, problems)
+        assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert go_on(dataclasses.replace(CONFIG, steps=3, token_budget=CONFIG.token_budget // 2)) == 3
+
+
+def test_what_is_no_scorer_is_refused_before_anything_is_drawn(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    engine, log = TorchEngine(tiny_model, tokenizer), RunLog(tmp_path, {})
+    with pytest.raises(TypeError, match=r"a scorer is needed, got <function digits.*as_scorer makes one of a function"):
+        train_grpo(tiny_model, engine, digits, [], lambda problem: (1,), CONFIG, log)  # type: ignore[arg-type]
 
 
 def test_a_run_that_has_nothing_to_learn_from_is_told_so(

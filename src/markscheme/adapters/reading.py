@@ -3,7 +3,8 @@ missing one.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from markscheme.files import InputError
@@ -55,6 +56,18 @@ def gold_name(given: str | None, names: Iterable[str]) -> str | None:
     if given not in there:
         raise InputError(f"no column {given!r} for the gold; there are {', '.join(map(repr, there)) or 'none'}")
     return given
+
+
+@contextmanager
+def naming_the_gold(column: str | None, there: Iterable[str]) -> Iterator[None]:
+    """Where a scorer asks for a gold and no column was known to have it, says which there are."""
+    try:
+        yield
+    except GoldError as error:
+        if column is not None:
+            raise
+        known, others = ", ".join(GOLD_NAMES), ", ".join(map(repr, there)) or "none"
+        raise GoldError(f"{error}; no column is called {known}; there are {others}: name it, gold=...") from error
 
 
 def gold_in(column: str | None, value: Any, where: str) -> str | tuple[str, ...] | None:

@@ -1,19 +1,28 @@
 """Scorers as the rewards of other trainers. What each passes and expects was seen in the versions named."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from markscheme.adapters.reading import (
+    UnscoredError,
     completion_in,
     gold_in,
     gold_name,
     gold_of,
+    naming_the_gold,
     value_of,
 )
 from markscheme.messages import completion_of, prompt_of
+from markscheme.score_rows import failure_of
 from markscheme.scoring import Outcome, Sample, Score, Scorer, check_scorer
+
+MUCH_UNSCORED = 0.01
+"""The share of completions without a score from which on it is said."""
 
 
 def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) -> Callable[..., Any]:
@@ -22,7 +31,8 @@ def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) 
     A score without a value is None there: such a completion is left out of its group's mean and has the advantage 0.
     That holds for one function: of several, TRL adds up what is there, so give it a WeightedSum of scorers instead.
     Each sample's `meta` has the row's columns. TRL's table of completions gets the outcome and the answer of each, its
-    metrics the share without a score.
+    metrics the share without a score and the means of a composition's parts. A warning says why more than 1 % of the
+    completions have no score.
 
     Args:
         gold: the column of the data set with the gold; by default the first of gold, answer, ground_truth, solution,
@@ -31,6 +41,7 @@ def to_trl(scorer: Scorer, *, gold: str | None = None, run_async: bool = False) 
     Raises:
         InputError: when it is called, if the column is not there.
         GoldError: when it is called, if a gold cannot be read, or a long solution marks no answer.
+        UnscoredError: when it is called, if the scorer broke on all completions: TRL would go on and learn nothing.
         TypeError: if it is given no scorer.
     """
     check_scorer(scorer)
@@ -49,7 +60,8 @@ class _TRLReward:
         return self.scorer.name  # what TRL calls its metrics by
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        scores = self.scorer.score(_trl_samples(prompts, completions, columns, self.gold))
+        with _named(self.gold, columns) as column:
+            scores = self.scorer.score(_trl_samples(prompts, completions, columns, column))
         return _trl_rewards(scores, self.scorer, columns)
 
 
@@ -58,14 +70,24 @@ class _AsyncTRLReward(_TRLReward):
     async def __call__(  # type: ignore[override]  # a coroutine is what makes it the other kind
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
     ) -> list[float | None]:
-        samples = _trl_samples(prompts, completions, columns, self.gold)
-        return _trl_rewards(await asyncio.to_thread(self.scorer.score, samples), self.scorer, columns)
+        with _named(self.gold, columns) as column:
+            samples = _trl_samples(prompts, completions, columns, column)
+            scores = await asyncio.to_thread(self.scorer.score, samples)
+        return _trl_rewards(scores, self.scorer, columns)
+
+
+@contextmanager
+def _named(gold: str | None, columns: Mapping[str, Any]) -> Iterator[str | None]:
+    """The column with the gold; an error for the want of one names the columns."""
+    there = [name for name, values in columns.items() if isinstance(values, list)]
+    column = gold_name(gold, there)
+    with naming_the_gold(column, there):
+        yield column
 
 
 def _trl_samples(
     prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any], gold: str | None
 ) -> list[Sample]:
-    name = gold_name(gold, (column for column, values in columns.items() if isinstance(values, list)))
     rows = {
         column: values for column, values in columns.items() if isinstance(values, list) and len(values) == len(prompts)
     }
@@ -78,7 +100,7 @@ def _trl_samples(
             Sample(
                 prompt=prompt_of(prompt),
                 completion=completion_of(completion),
-                gold=None if name is None else gold_in(name, columns[name][place], f"completion {place}"),
+                gold=None if gold is None else gold_in(gold, columns[gold][place], f"completion {place}"),
                 id=f"completion {place}",
                 group=repr(prompt),
                 meta=meta,
@@ -88,11 +110,22 @@ def _trl_samples(
 
 
 def _trl_rewards(scores: Sequence[Score], scorer: Scorer, columns: Mapping[str, Any]) -> list[float | None]:
+    unscored = [score for score in scores if score.value is None]
+    if len(unscored) > MUCH_UNSCORED * len(scores):
+        why = failure_of(unscored[0]) or unscored[0].outcome.value
+        if all(score.outcome is Outcome.FAILED for score in scores):
+            raise UnscoredError(f"the scorer {scorer.name} broke on all of {len(scores)} completions, such as: {why}")
+        message = f"{scorer.name} could not score {len(unscored)} of {len(scores)} completions, such as: {why}"
+        warnings.warn(message, stacklevel=3)
     if log_extra := columns.get("log_extra"):
         log_extra(f"{scorer.name} outcome", [score.outcome.value for score in scores])
         log_extra(f"{scorer.name} answer", [score.answer for score in scores])
     if (log_metric := columns.get("log_metric")) and scores:
-        log_metric(f"rewards/{scorer.name}/unscored", sum(score.value is None for score in scores) / len(scores))
+        log_metric(f"rewards/{scorer.name}/unscored", len(unscored) / len(scores))
+        for part in {name: None for score in scores for name in score.parts}:
+            values = [one.value for score in scores if (one := score.parts.get(part)) and one.value is not None]
+            if values:
+                log_metric(f"rewards/{scorer.name}/{part}", fmean(values))
     return [score.value for score in scores]
 
 

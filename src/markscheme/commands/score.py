@@ -71,7 +71,8 @@ def score(
         TOML file of options.
     """
     if not file.is_file():
-        raise InputError(f"{file}: no such file")
+        way_out = "is no file: write it to one first, since a run that is killed goes on in it"
+        raise InputError(f"{file}: {way_out if file.exists() else 'no such file'}")
     judge = scorer_by_name(scorer, lenient)
     processes = _processes(processes, learned=scorer not in RULES)
     if out is None and not explain:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from markscheme.cli import INTERRUPTED
 from markscheme.commands.reward_options import RewardOptions
 from markscheme.commands.shared import RULES, say, scorer_by_name
 from markscheme.files import InputError
@@ -24,7 +25,7 @@ def serve(
     reward: Annotated[RewardOptions | None, Parameter(name="*")] = None,
     settings: Annotated[ServeConfig | None, Parameter(name="*")] = None,
     config: Path | None = None,
-) -> None:
+) -> int:
     """Score over HTTP, until SIGTERM or Ctrl-C; what was accepted by then is answered first.
 
     Operations: POST /score, /v1/rewards and, for OpenRLHF, /get_reward; GET /health, /version, /metrics, /docs.
@@ -58,4 +59,9 @@ def serve(
             key=key,
         )
         url = url_of(listener)
-        run(server, listener, lambda: say(f"{url} scores by {judge.name} {judge.version}; see {url}/docs"))
+        try:
+            run(server, listener, lambda: say(f"{url} scores by {judge.name} {judge.version}; see {url}/docs"))
+        except KeyboardInterrupt:
+            say("\nstopped; what was accepted is answered")
+            return INTERRUPTED
+        return 0
