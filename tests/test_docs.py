@@ -283,3 +283,13 @@ def recipe_row(method: str, row: dict[str, Any]) -> str:
     seconds = row.get("train_cpu_s")
     cells += [f"{row['counts']['greedy']['mean_completion_tokens']:.0f}", f"{seconds:.0f}" if seconds else "-"]
     return f"| {method} | {' | '.join(cells)} |"
+
+
+def test_the_speed_of_the_server_is_that_of_its_record() -> None:
+    page = (DOCS / "how-to" / "serve.md").read_text(encoding="utf-8")
+    record = json.loads((DOCS / "results" / "serving.json").read_text(encoding="utf-8"))
+    assert record["date"][:10] in page
+    assert f"scored at {record['in_one_process_samples_per_s']:,.0f} a second" in page
+    for load in record["loads"]:
+        cells = (f"{load['samples_per_s']:,.0f}", *(f"{load[name]:.0f}" for name in ("p50_ms", "p99_ms", "server_mb")))
+        assert f"| {load['samples']} | {' | '.join(cells)} |" in page

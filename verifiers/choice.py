@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markscheme.scoring import GoldError, Outcome, Sample, Score
 from markscheme.verifiers.compare import Comparison, compare
 from markscheme.verifiers.conventions import Conventions
-from markscheme.verifiers.golds import golds_of
+from markscheme.verifiers.golds import golds_of, named
 from markscheme.verifiers.letters import gold_letter, last_choice, without_letter
 from markscheme.verifiers.limits import MAX_ANSWER_CHARS, RULES_VERSION
 
@@ -83,7 +83,7 @@ class ChoiceVerifier:
         found = [(gold, gold_letter(gold, self.letters)) for gold in golds_of(sample)]
         for gold, letter in found:
             if not letter:
-                raise GoldError(f"sample {sample.id}: the gold {gold!r} is none of the letters {self.letters}")
+                raise GoldError(f"{named(sample)}: the gold {gold!r} is none of the letters {self.letters}")
         return frozenset(letter for _, letter in found)
 
     def _texts(self, sample: Sample, golds: frozenset[str]) -> dict[str, str]:
@@ -92,11 +92,11 @@ class ChoiceVerifier:
         if choices is None:
             return {}
         if not isinstance(choices, list | tuple) or not all(isinstance(text, str) for text in choices):
-            raise GoldError(f'sample {sample.id}: meta["choices"] must be a list of texts, got {choices!r:.200}')
+            raise GoldError(f'{named(sample)}: meta["choices"] must be a list of texts, got {choices!r:.200}')
         if len(choices) > len(self.letters):
-            raise GoldError(f"sample {sample.id}: {len(choices)} choices for the letters {self.letters}")
+            raise GoldError(f"{named(sample)}: {len(choices)} choices for the letters {self.letters}")
         if beyond := golds - set(self.letters[: len(choices)]):
-            raise GoldError(f"sample {sample.id}: the gold {min(beyond)!r} is none of the {len(choices)} choices")
+            raise GoldError(f"{named(sample)}: the gold {min(beyond)!r} is none of the {len(choices)} choices")
         texts = {letter: without_letter(text, letter) for letter, text in zip(self.letters, choices, strict=False)}
         return {letter: text for letter, text in texts.items() if len(text) <= MAX_ANSWER_CHARS}
 

@@ -24,11 +24,16 @@ def golds_of(sample: Sample, *, numeric: bool = False) -> tuple[str, ...]:
     """
     golds = (sample.gold,) if isinstance(sample.gold, str) else sample.gold
     if not golds:
-        raise GoldError(f"sample {sample.id}: a verifier needs a gold answer")
+        raise GoldError(f"{named(sample)}: a verifier needs a gold answer")
     try:
         return tuple([read_gold(gold, numeric) for gold in golds])
     except GoldError as error:
-        raise GoldError(f"sample {sample.id}: {error}") from error
+        raise GoldError(f"{named(sample)}: {error}") from error
+
+
+def named(sample: Sample) -> str:
+    """What a message calls a sample."""
+    return "a sample" if sample.id is None else f"sample {sample.id}"
 
 
 @lru_cache(maxsize=8_192)

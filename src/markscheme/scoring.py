@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
+from markscheme.files import kind_of
+
 
 class GoldError(ValueError):
     """The gold answer of a problem cannot be read: the data is wrong, so stop."""
@@ -96,7 +98,7 @@ class Sample:
         """
         gold, meta = record.get("gold"), record.get("meta", {})
         if not isinstance(meta, Mapping):
-            raise ValueError(f"a sample's meta must be an object, got {type(meta).__name__}")
+            raise ValueError(f"a sample's meta must be an object, got {kind_of(meta)}")
         return cls(
             prompt=_prompt(record.get("prompt")),
             completion=_text(record.get("completion"), "completion"),
@@ -141,7 +143,7 @@ def _text_or_none(value: Any, field: str) -> str | None:
 
 def _text(value: Any, field: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"a sample's {field} must be text, got {'nothing' if value is None else type(value).__name__}")
+        raise ValueError(f"a sample's {field} must be text, got {'nothing' if value is None else kind_of(value)}")
     return value
 
 

@@ -130,15 +130,15 @@ def test_empty_fields_of_a_sample_are_not_written() -> None:
     ("change", "message"),
     [
         ({"completion": None}, "completion must be text, got nothing"),
-        ({"completion": 7}, "completion must be text, got int"),
+        ({"completion": 7}, "completion must be text, got a number"),
         ({"prompt": None}, "prompt must be text, got nothing"),
         ({"prompt": ["3 + 4?"]}, "prompt must be text, or a list of objects"),
         ({"prompt": [{"role": "user"}]}, "content must be text, got nothing"),
-        ({"gold": 7}, "gold must be text, got int"),
+        ({"gold": 7}, "gold must be text, got a number"),
         ({"gold": ["7", None]}, "gold must be text, got nothing"),
-        ({"id": 3}, "id must be text, got int"),
-        ({"group": []}, "group must be text, got list"),
-        ({"meta": [1]}, "meta must be an object, got list"),
+        ({"id": 3}, "id must be text, got a number"),
+        ({"group": []}, "group must be text, got a list"),
+        ({"meta": [1]}, "meta must be an object, got a list"),
     ],
 )
 def test_a_sample_from_elsewhere_is_checked(change: dict[str, Any], message: str) -> None:

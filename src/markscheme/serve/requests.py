@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markscheme.adapters.reading import completion_in
+from markscheme.files import kind_of
 from markscheme.http_json import decode_json
 from markscheme.scoring import Sample
 
@@ -90,9 +91,7 @@ def _query(query: Any, prompt: Any, label: Any, index: int) -> Sample:
 def _sample(record: Any, index: int, name: str) -> Sample:
     place = f"{name}[{index}]"
     if not isinstance(record, dict):
-        raise RefusedError(
-            422, "sample", f"{place}: a sample must be an object, got {type(record).__name__}", index=index
-        )
+        raise RefusedError(422, "sample", f"{place}: a sample must be an object, got {kind_of(record)}", index=index)
     try:
         return Sample.from_dict({"prompt": "", **record})
     except ValueError as error:
