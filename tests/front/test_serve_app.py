@@ -166,7 +166,7 @@ SAMPLE = {"completion": "say a"}
         ("/get_reward", {"query": "say a"}, 422, "request", "an object with a list"),
         ("/get_reward", {"query": ["a"], "prompts": []}, 422, "request", "prompts must be a list as long as query"),
         ("/get_reward", {"query": ["a"], "labels": "7"}, 422, "request", "labels must be a list as long as query"),
-        ("/get_reward", {"query": ["a", 7]}, 422, "sample", "query[1]: a sample's completion must be text, got a number"),
+        ("/get_reward", {"query": ["a", 7]}, 422, "sample", "query[1]: a sample's completion must be text, got a num"),
         ("/get_reward", {"query": ["a"], "labels": [True]}, 422, "sample", "query[0]: a sample's gold must be text"),
         ("/nope", {}, 404, "not_found", "/docs lists what there is"),
         ("/version", {}, 405, "method_not_allowed", "/docs lists what there is"),
