@@ -131,7 +131,7 @@ class _Row:
         return any(self.record.get(name) is not None for name in names)
 
     def unusable(self, name: str, needed: str, value: object) -> InputError:
-        shown = repr(value)
+        shown = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
         shown = shown if len(shown) <= MAX_SHOWN_CHARS else f"{shown[:MAX_SHOWN_CHARS]}..."
         return InputError(f"{self.where}: column {name!r} must be {needed}, got {shown}")
 

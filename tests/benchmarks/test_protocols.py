@@ -186,7 +186,7 @@ def test_generated_exemplars_are_of_the_given_difficulty() -> None:
 
 
 def test_a_file_as_the_task_needs_a_file_of_exemplars(worked: Path) -> None:
-    with pytest.raises(InputError, match="no train split to take exemplars from: give a file of problems"):
+    with pytest.raises(InputError, match="no train split to take exemplars from: give --exemplars, a file of problems"):
         protocol_named("few-shot:2", task=str(worked))
     assert protocol_named("few-shot:2", task=str(worked), exemplars=worked).stop == ("\nQuestion:",)
 

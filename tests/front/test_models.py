@@ -78,8 +78,11 @@ def test_a_missing_model_is_named() -> None:
 
 
 def test_a_folder_that_is_no_model_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no config\.json in this folder, so it holds no model"):
-        load_policy(str(tmp_path))
+        load_policy(str(tmp_path / "empty"))
+    with pytest.raises(InputError, match=f"a run folder; its policy is {folder}"):
+        load_policy(str(folder.parent))
     with pytest.raises(InputError, match="no dtype 'int8'; there are float32"):
         load_policy(str(folder), dtype="int8")
 
