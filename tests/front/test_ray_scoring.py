@@ -314,7 +314,7 @@ def test_the_job_says_what_failed(
         ),
         (
             ("nameless.jsonl", "out"),
-            "nameless.jsonl:61: no column 'completion'; it has 'gold'; correct this line or take",
+            "nameless.jsonl:61: no column 'completion'; it has 'gold'; in place of it",
         ),
         (("blank.jsonl", "out"), "blank.jsonl: no rows in it"),
         (("cut.jsonl.gz", "out"), "cut.jsonl.gz: not readable after line 0 .*; give it whole again"),
