@@ -133,7 +133,11 @@ def _cost_note(comparison: Comparison) -> str:
         timed = cost.get("measured_completions")  # which an evaluation of an earlier version does not have
         if timed is not None and timed != cost["completions"]:
             notes.append(f"{name}, {timed:,} completions in place of {cost['completions']:,}")
-    return f"Seconds and memory are of the sessions that wrote a line of costs: {'; '.join(notes)}." if notes else ""
+    sessions = "Seconds and memory are of the sessions that wrote a line of costs: "
+    note = f"{sessions}{'; '.join(notes)}." if notes else ""
+    if comparison.left_out or comparison.set_aside:
+        note = f"Of the whole evaluations, problems that were left out included. {note}".rstrip()
+    return note
 
 
 def _endings(comparison: Comparison) -> list[tuple[str, list[tuple[str, str, str]]]]:

@@ -21,7 +21,7 @@ ENDINGS = {"no_answer": "without an answer", "truncated": "truncated", "unscored
 def as_text(table: Table, lines: Iterable[str]) -> str:
     """A table with lines under it, without colours."""
     text = StringIO()
-    Console(file=text, width=WIDTH, color_system=None).print(table)
+    Console(file=text, width=WIDTH, color_system=None, force_jupyter=False).print(table)
     return "\n".join([*map(str.rstrip, text.getvalue().splitlines()), *lines])
 
 
@@ -63,9 +63,9 @@ def evaluation_remarks(evaluation: Evaluation) -> list[str]:
             lines.append(f"{kind}: {number}{length}; {endings}")
             cut = (counts["truncated"] or 0) / counts["completions"]
             if cut > LOUD_SHARE:
-                limit = summary["protocol"]["max_completion_tokens"]
-                way_out = "give a higher --max-completion-tokens"
-                lines.append(f"{100 * cut:.0f} % of them were cut off at {limit} tokens: {way_out}")
+                limit = summary["protocol"].get("max_completion_tokens")  # which a log does not say
+                way_out = f" at {limit} tokens: give a higher --max-completion-tokens" if limit else ""
+                lines.append(f"{100 * cut:.0f} % of them were cut off{way_out}")
     if summary["batch_invariant"] is False:  # None: read from a log
         again = "does not promise the same completions again: close calls follow the batch"
         lines.append(f"the engine {summary['engine']} {again}")

@@ -10,6 +10,7 @@ import hashlib
 import statistics
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from markscheme import parallel
-from markscheme.checkpoint import load_checkpoint, save_checkpoint
+from markscheme.checkpoint import load_checkpoint, newest_extra, save_checkpoint
 from markscheme.files import InputError
 from markscheme.generation import Generator
 from markscheme.grpo.baselines.ppo import Critic
@@ -46,7 +47,7 @@ from markscheme.scoring import Scorer, check_scorer
 CHECKPOINTS = "checkpoints"
 
 FIRST_STEPS, TOO_ALIKE = 3, 0.9
-"""A run that has next to nothing to learn from in its first steps is told so: a share of groups."""
+"""A run that has next to nothing to learn from in so many steps is told so: a share of groups."""
 
 
 def train_grpo(
@@ -109,7 +110,7 @@ def train_grpo(
         decode=decode,
         critic=critic,
     )
-    run = _Run.of(policy, critic, config, log, async_depth, _settings(config, scorer, problems))
+    run = _Run.of(policy, critic, config, log, async_depth, _settings(config, scorer, problems, critic, async_depth))
     first_step, flight = run.resume()
     watch = None if monitor is None else Watch(monitor, log)
     if watch is not None:
@@ -117,6 +118,7 @@ def train_grpo(
     generator.load_weights(plain_weights(policy))
     policy.train()
     clock, ahead = _Clock(), _Ahead()
+    recent, warned = deque[Mapping[str, float]](maxlen=FIRST_STEPS), False
 
     def dev_metrics(step: int) -> dict[str, float]:
         common = (dev_problems, prompt_ids, config.sampling(), config.score_deadline_s)
@@ -156,8 +158,8 @@ def train_grpo(
         timings = clock.take()
         timings |= _throughput(policy, flight, config, timings)
         log.write(done, metrics, timings)
-        if done == FIRST_STEPS and parallel.is_first():
-            _check_variance(log)
+        recent.append(metrics)
+        warned = warned or (parallel.is_first() and _warn_of_silence(recent, done))
         run.log_completions(flight, {"step": done, "iteration": iteration, "scorer": draw.judge})
         flight = next_flight
         run.save(done, flight, is_due=watch is not None and watch.stops)
@@ -200,18 +202,24 @@ def _check_monitored(
         )
 
 
-def _check_variance(log: RunLog) -> None:
-    """Warns where the first steps had next to nothing to learn from."""
-    first = [line for line in log.read() if 1 <= line["step"] <= FIRST_STEPS]
+def _warn_of_silence(recent: Sequence[Mapping[str, float]], done: int) -> bool:
+    """Warns where some steps had next to nothing to learn from: the first ones, or later ones whose completions state
+    no answer or do not end. That all are right is no reason.
+    """
     names = ("zero_variance_share", "no_answer_share", "truncated_share")
-    alike, silent, truncated = (statistics.fmean(line[name] for line in first) for name in names)
-    if alike > TOO_ALIKE:
-        warnings.warn(
-            f"in {alike:.0%} of the groups of the first {FIRST_STEPS} steps all completions got the same reward, and "
-            f"nothing is learned from such groups ({silent:.0%} of the completions stated no answer, {truncated:.0%} "
-            "were cut off): look at completions.jsonl, and whether instruction, limit and problems suit the policy",
-            stacklevel=3,
-        )
+    alike, silent, truncated = (statistics.fmean(metrics[name] for metrics in recent) for name in names)
+    is_first = done == FIRST_STEPS
+    if len(recent) < FIRST_STEPS or alike <= TOO_ALIKE or not (is_first or max(silent, truncated) > TOO_ALIKE):
+        return False
+    which = f"the first {FIRST_STEPS} steps" if is_first else f"the {FIRST_STEPS} steps up to {done}"
+    way_out = "whether instruction, limit and problems suit the policy" if is_first else "try a lower learning rate"
+    warnings.warn(
+        f"in {alike:.0%} of the groups of {which} all completions got the same reward, and nothing is learned from "
+        f"such groups ({silent:.0%} of the completions stated no answer, {truncated:.0%} were cut off): look at "
+        f"completions.jsonl, and {way_out}",
+        stacklevel=3,
+    )
+    return True
 
 
 def _reference(policy: PreTrainedModel, config: GRPOConfig) -> PreTrainedModel | None:
@@ -385,22 +393,26 @@ class _Run:
     def resume(self) -> tuple[int, _Flight | None]:
         """Takes over the last checkpoint; returns the step to go on with, and its batch where it has one."""
         folder = self.log.folder / CHECKPOINTS
+        if (kept := newest_extra(folder)) is not None:
+            self._check_settings(kept.get("settings", self.settings))  # older checkpoints do not say
         position, extra = load_checkpoint(folder, self.policy, self.optimizer, self._others())
         step = position // self.config.optimizer_steps
         self.log.rewind(step)
         if extra is None:
             return 0, None
-        self._check_settings(extra.get("settings", self.settings))  # older checkpoints do not say
         if self.critic is not None:
             self.critic.load_state_dict(extra["critic"])
         return step, None if extra["flight"] is None else _Flight.from_plain(extra["flight"])
 
 
-def _settings(config: GRPOConfig, scorer: Scorer, problems: Sequence[Problem]) -> dict[str, str]:
-    """What a run must be gone on with: everything that decides its numbers but its length."""
+def _settings(
+    config: GRPOConfig, scorer: Scorer, problems: Sequence[Problem], critic: Critic | None, async_depth: int
+) -> dict[str, str]:
+    """What a run must be gone on with; the prompts' form and what judges dev problems are the caller's to keep."""
     free = ("steps", "checkpoint_every", "dev_every", "logged_groups", "token_budget")
     decisive = {name: repr(value) for name, value in asdict(config).items() if name not in free}
     digest = hashlib.sha256(repr([(one.id, one.question, one.gold) for one in problems]).encode()).hexdigest()[:16]
+    decisive |= {"critic": repr(critic and critic.config), "async_depth": str(async_depth)}
     return {**decisive, "scorer": f"{scorer.name} {scorer.version}", "problems": digest}
 
 

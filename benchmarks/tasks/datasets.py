@@ -9,7 +9,7 @@ from typing import Any
 
 from markscheme.files import InputError, StrPath, column, read_jsonl
 from markscheme.problems import Problem
-from markscheme.solutions import after_hashes, last_box, marked_answer
+from markscheme.solutions import after_hashes, ends_in_hashes, last_box, marked_answer
 
 Row = tuple[str, Mapping[str, Any]]
 """Where a row stands (`file:line`, or its place on the hub), and its columns."""
@@ -146,7 +146,7 @@ def load_problems(path: StrPath) -> list[Problem]:
         gold_name = _gold_column(row, where)
         text = column(row, gold_name, where)
         gold = (marked_answer(text) or "" if gold_name == "solution" else text).strip()
-        if "####" in text:
+        if ends_in_hashes(text):
             gold = after_hashes(text)
         if not gold:
             raise InputError(f"{where}: the gold is empty; correct the row or leave it out")
@@ -159,7 +159,7 @@ def load_problems(path: StrPath) -> list[Problem]:
                 id=id_,
                 question=_question(row, question_name, where),
                 gold=gold,
-                solution=_gsm8k_solution(text, gold) if "####" in text else _optional(row, "solution", where),
+                solution=_gsm8k_solution(text, gold) if ends_in_hashes(text) else _optional(row, "solution", where),
                 source=str(path),
                 split="",
                 meta={key: row[key] for key in row if key not in (question_name, gold_name, "id", "solution")},

@@ -143,5 +143,11 @@ def newest_step(folder: Path) -> int:
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
+def newest_extra(folder: Path) -> Any:
+    """What was kept beside the newest checkpoint; None without one. Nothing is taken over."""
+    found = _checkpoints(folder)
+    return torch.load(found[-1] / REST, map_location="cpu", weights_only=True)["extra"] if found else None
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))

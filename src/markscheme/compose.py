@@ -26,7 +26,8 @@ def _version(kind: str, scorers: Sequence[Scorer], **settings: Any) -> str:
 
 
 def _missing(score: Score, parts: Mapping[str, Score], **evidence: Any) -> Score:
-    """A composed score without a value, because `score` has none."""
+    """A composed score without a value, because `score` has none; it says why, in the words of that one."""
+    evidence |= {key: score.evidence[key] for key in ("reason", "message", "error") if key in score.evidence}
     return Score(value=None, outcome=score.outcome, answer=score.answer, parts=parts, evidence=evidence)
 
 

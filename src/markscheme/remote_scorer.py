@@ -86,7 +86,7 @@ class RemoteScorer:
         raise InputError(f"{url} names no scorer and version: give the URL of a scoring server")
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
-        """One score a sample, in order.
+        """One score a sample, in order. What JSON cannot hold of a sample's `meta` is left out.
 
         Raises:
             GoldError: if the server cannot read a gold.
@@ -96,6 +96,8 @@ class RemoteScorer:
         fit: list[tuple[int, dict[str, Any]]] = []
         for index, sample in enumerate(samples):
             record = sample.to_dict()
+            if "meta" in record:  # of which a data set may hold anything, such as pictures
+                record["meta"] = {name: value for name, value in record["meta"].items() if _is_json({name: value})}
             try:
                 json.dumps(record, allow_nan=False)
             except (TypeError, ValueError, RecursionError) as error:
@@ -164,3 +166,11 @@ def _check(record: Any) -> None:
 
 def _failed(reason: str) -> Score:
     return Score(value=None, outcome=Outcome.FAILED, evidence={"reason": reason[:MAX_REASON_CHARS]})
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

@@ -475,3 +475,18 @@ def test_by_default_it_is_greedy_and_eight_samples_of_boxed_answers(tmp_path: Pa
     summary = evaluate(SumGenerator(), EqualsScorer(), PROBLEMS, tmp_path).summary
     assert summary["protocol"]["name"] == "boxed-chat-0shot"
     assert (summary["counts"]["greedy"]["completions"], summary["counts"]["sampled"]["completions"]) == (4, 32)
+
+
+def test_it_prints_what_a_log_says(tmp_path: Path) -> None:
+    evaluation = run(tmp_path)
+    summary = json.loads(json.dumps(evaluation.summary))
+    summary["counts"]["sampled"] |= {"truncated": 8, "mean_completion_tokens": None}
+    del summary["protocol"]["max_completion_tokens"]
+    shown = str(replace(evaluation, summary=summary))
+    assert "sampled: 16 completions; without an answer 0, truncated 8, not scored 0" in shown
+    assert "50 % of them were cut off\n" in shown + "\n"
+
+
+def test_in_a_notebook_the_text_has_the_table_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert "│ greedy " in str(run(tmp_path))

@@ -347,3 +347,35 @@ def test_the_want_of_a_gold_names_the_columns() -> None:
         to_lm_eval(MathVerifier())({"question": "p", "expected": "4"}, ["4"])
     with pytest.raises(GoldError, match=r"the gold '' is empty$"):
         to_trl(MathVerifier())(prompts=["p"], completions=["4"], answer=[""])
+
+
+def test_choices_of_other_data_sets_are_read_as_ours() -> None:
+    seen, texts = Marks(), ["one", "two"]
+    for choices in (
+        texts,
+        {"text": texts, "label": ["A", "B"]},
+        np.array(texts, dtype=object),
+        {"text": np.array(texts)},
+    ):
+        to_verl(seen)("arc", "B", "B", {"choices": choices, "level": np.int64(3)})
+    assert [dict(sample.meta) for sample in seen.seen] == [{"choices": texts, "level": 3, "data_source": "arc"}] * 4
+    for odd in ("one", 3, [1, 2], {"a": 1}):
+        to_lm_eval(seen)({"choices": odd, "answer": "B"}, ["B"])
+        assert "choices" not in seen.seen[-1].meta
+
+
+def test_a_column_of_another_length_belongs_to_no_row() -> None:
+    seen = Marks()
+    to_trl(seen)(prompts=["p", "q"], completions=["a", "b"], answer=["4", "5"], three=[1, 2, 3])
+    assert [dict(sample.meta) for sample in seen.seen] == [{"answer": "4"}, {"answer": "5"}]
+
+
+def test_a_solution_of_few_words_is_an_answer() -> None:
+    rows: dict[str, Any] = {"prompts": ["p"], "completions": [r"\boxed{\text{all real numbers but two and three}}"]}
+    assert to_trl(MathVerifier())(**rows, solution=["all real numbers but two and three"]) == [1.0]
+
+
+def test_few_without_a_score_are_said_too() -> None:
+    reward = to_trl(as_scorer(lambda sample: None if sample.completion == "4" else 1.0))
+    with pytest.warns(UserWarning, match="could not score 2 of 100"):
+        reward(prompts=["p"] * 100, completions=["5"] * 98 + ["4"] * 2)

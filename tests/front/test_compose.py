@@ -306,3 +306,11 @@ def test_names_show_the_nesting() -> None:
 def test_bad_settings_are_named(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_sum_says_why_a_part_has_no_value() -> None:
+    def broken(sample: Sample) -> float:
+        raise RuntimeError("judge is down")
+
+    [score] = WeightedSum({"right": (as_scorer(broken), 1.0)}).score([Sample(prompt="", completion="4")])
+    assert score.evidence == {"missing": "right", "error": "RuntimeError: judge is down"}

@@ -60,6 +60,7 @@ def test_held_out_problems_are_apart_whatever_their_order() -> None:
     assert sorted([*rest, *apart], key=problems.index) == problems
     assert {one.id for one in held_out(problems[::-1], 8)[1]} == {one.id for one in apart}
     assert [one.id for one in apart] != [one.id for one in problems[:8]]
+    assert len({len(one.question) for one in apart}) > 1  # of one and of two digits
 
 
 def test_whoever_asks_the_same_is_on_the_same_side() -> None:
@@ -67,6 +68,12 @@ def test_whoever_asks_the_same_is_on_the_same_side() -> None:
         rest, apart = held_out(asked("a", "b", "a", "c", "b", "d"), count)
         assert not {one.question for one in rest} & {one.question for one in apart}
         assert len({one.question for one in apart}) == count
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_something_must_be_held_out(count: int) -> None:
+    with pytest.raises(InputError, match=f"--dev-limit must be at least 1, got {count}"):
+        held_out(asked("a", "b", "c"), count)
 
 
 def test_something_must_be_left_to_learn_from() -> None:

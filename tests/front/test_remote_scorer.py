@@ -222,10 +222,11 @@ def test_another_422_is_a_refusal(loopback: Any) -> None:
 
 
 @pytest.mark.parametrize("meta", [{"model": object()}, {"loss": float("nan")}, {("a",): 1}], ids=["type", "nan", "key"])
-def test_a_sample_that_json_cannot_hold_fails_alone(meta: Any, loopback: Any) -> None:
+def test_what_json_cannot_hold_of_a_samples_meta_stays_here(meta: Any, loopback: Any) -> None:
     loopback.answer = serving(NumericVerifier())
-    scores = RemoteScorer(loopback.url).score([SAMPLES[0], sample("7", meta=meta), SAMPLES[2]])
-    assert_failed(scores[1], "cannot be written as JSON")
+    scores = RemoteScorer(loopback.url).score([SAMPLES[0], sample("7", meta={**meta, "kept": 1}), SAMPLES[2]])
+    assert scores[1] == NumericVerifier().score([sample("7")])[0]
+    assert loopback.asked[0].body["samples"][1]["meta"] == {"kept": 1}
     assert [scores[0], scores[2]] == NumericVerifier().score([SAMPLES[0], SAMPLES[2]])
 
 

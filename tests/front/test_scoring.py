@@ -1,12 +1,21 @@
 import json
 import math
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from markscheme.scoring import Message, Outcome, Sample, Score, Scorer, StepScore
+from markscheme.scoring import Message, Outcome, Sample, Score, Scorer, StepScore, check_scorer
 from markscheme.verifiers import MathVerifier
+
+
+class ExactMatch:
+    name = version = "exact"
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        raise NotImplementedError
+
 
 DECIDED = [Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER, Outcome.RATED]
 MISSING = [Outcome.UNDECIDED, Outcome.FAILED]
@@ -144,3 +153,10 @@ def test_empty_fields_of_a_sample_are_not_written() -> None:
 def test_a_sample_from_elsewhere_is_checked(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sample.from_dict({"prompt": "3 + 4?", "completion": "7", **change})
+
+
+@pytest.mark.parametrize("given", [ExactMatch, [ExactMatch()], len, None, "math"])
+def test_what_is_no_scorer_is_known(given: Any) -> None:
+    with pytest.raises(TypeError, match="a scorer is needed, got"):
+        check_scorer(given)
+    check_scorer(ExactMatch())

@@ -27,6 +27,12 @@ def test_last_box(text: str, box: str | None) -> None:
 @pytest.mark.parametrize(
     ("solution", "answer"),
     [
+        ("#### (1,2)", "(1,2)"),
+        ("#### 1,234,567.5 dollars", "1234567.5 dollars"),
+        ("#### Step 1\nAdd, so it is \\boxed{7}.", "7"),
+        ("#### Step 1\nAdd.", None),
+        ("#### So \\boxed{7}", "7"),
+        ("a ####", None),
         ("a #### 1,234", "1234"),
         (r"\boxed{3} #### 4", "4"),
         (r"a \boxed{3}, \boxed{4}.", "4"),

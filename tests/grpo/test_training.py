@@ -30,7 +30,7 @@ from markscheme.grpo.batch import Draw, by_critic, update_critic
 from markscheme.grpo.config import PRESETS, GRPOConfig
 from markscheme.grpo.objective import Objective
 from markscheme.grpo.rollout import Rollout, UnscoredError, score_metrics, step_rewards
-from markscheme.grpo.training import train_grpo
+from markscheme.grpo.training import _warn_of_silence, train_grpo
 from markscheme.grpo.update import MismatchError, _Batch, trained_of, update_policy
 from markscheme.models import add_lora
 from markscheme.optimizer import take_step
@@ -778,9 +778,12 @@ def test_a_folder_goes_on_with_the_same_run_only(
 
     short = dataclasses.replace(CONFIG, steps=2)
     assert go_on(short) == 2
-    before = (tmp_path / "metrics.jsonl").read_bytes()
+    written = {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
     for config, reward, problems, what in (
         (dataclasses.replace(CONFIG, learning_rate=0.1), digits, PROBLEMS, "learning_rate was .*, is 0.1"),
+        (dataclasses.replace(CONFIG, seed=5), digits, PROBLEMS, "seed was 0, is 5"),
+        (dataclasses.replace(CONFIG, group_size=8), digits, PROBLEMS, "group_size was .*, is 8"),
+        (dataclasses.replace(CONFIG, mini_batches=2), digits, PROBLEMS, "mini_batches was 1, is 2"),
         (
             dataclasses.replace(CONFIG, objective=Objective(clip_high=0.5)),
             digits,
@@ -792,7 +795,7 @@ def test_a_folder_goes_on_with_the_same_run_only(
     ):
         with pytest.raises(InputError, match=rf"holds a run with other settings \(.*{what}.*\): give another folder"):
             go_on(config, reward, problems)
-        assert (tmp_path / "metrics.jsonl").read_bytes() == before
+        assert {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")} == written
     assert go_on(dataclasses.replace(CONFIG, steps=3, token_budget=CONFIG.token_budget // 2)) == 3
 
 
@@ -814,7 +817,19 @@ def test_a_run_that_has_nothing_to_learn_from_is_told_so(
     assert told.startswith("in 100% of the groups of the first 3 steps all completions got the same reward")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train(tiny_model, tokenizer, tmp_path / "different", config, digits)
+        train(copy.deepcopy(tiny_model), tokenizer, tmp_path / "different", config, digits)
+
+
+@pytest.mark.parametrize(
+    ("alike", "silent", "done", "warns"),
+    [(0.95, 0.0, 3, True), (0.9, 0.0, 3, False), (0.95, 0.0, 9, False), (0.95, 0.95, 9, True), (0.5, 1.0, 9, False)],
+)
+def test_what_is_too_little_to_learn_from(alike: float, silent: float, done: int, warns: bool) -> None:
+    metrics = {"zero_variance_share": alike, "no_answer_share": silent, "truncated_share": 0.0}
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        assert _warn_of_silence([metrics] * 3, done) == warns
+        assert not _warn_of_silence([metrics] * 2, 2)
 
 
 def test_ratings_are_no_verdicts_and_the_unscored_are_not_wrong() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from markscheme.adapters.reading import gold_in, gold_name, gold_of, naming_the_gold
+from markscheme.adapters.reading import gold_in, gold_name, gold_of, meta_of, naming_the_gold
 from markscheme.messages import prompt_of
 from markscheme.score_rows import PROMPT_COLUMNS, failure_of
 from markscheme.scoring import Outcome, Sample, Score, Scorer, check_scorer
@@ -38,7 +38,7 @@ def to_lm_eval(
         prompt = next((prompt_of(doc[column]) for column in PROMPT_COLUMNS if column in doc), "")
         truth = None if name is None else gold_in(name, doc[name], "a document")
         texts = results[0] if isinstance(results[0], list) else results[:1]
-        meta = dict(doc)
+        meta = meta_of(doc)
         samples = [Sample(prompt=prompt, completion=str(text), gold=truth, meta=meta) for text in texts]
         with naming_the_gold(name, doc):
             scores = scorer.score(samples)
@@ -86,7 +86,7 @@ def to_inspect(scorer: Scorer) -> Any:
                 gold=gold_of(list(target)),
                 id=str(state.sample_id),
                 group=str(state.sample_id),
-                meta=dict(state.metadata or {}),
+                meta=meta_of(state.metadata or {}),
             )
             [found] = await asyncio.to_thread(scorer.score, [sample])
             return score_of(found)

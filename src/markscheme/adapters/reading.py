@@ -3,7 +3,7 @@ missing one.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -104,3 +104,17 @@ def completion_in(query: str, prompt: str) -> str:
     ' 4'
     """
     return _SPECIAL_END.sub("", query.partition(prompt)[2] if prompt and prompt in query else query)
+
+
+def meta_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's columns as a sample's `meta`; `choices`, which ours reads too, as the list of texts that it is here."""
+    meta = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in row.items()}
+    choices: Any = meta.get("choices")
+    if isinstance(choices, Mapping):  # as ARC has them: texts and labels
+        choices = choices.get("text")
+    if hasattr(choices, "tolist"):
+        choices = choices.tolist()
+    if isinstance(choices, list | tuple) and all(isinstance(text, str) for text in choices):
+        return {**meta, "choices": list(choices)}
+    meta.pop("choices", None)
+    return meta

@@ -14,6 +14,7 @@ from markscheme.adapters.reading import (
     gold_in,
     gold_name,
     gold_of,
+    meta_of,
     naming_the_gold,
     value_of,
 )
@@ -93,7 +94,7 @@ def _trl_samples(
     }
     samples = []
     for place, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-        meta = {column: values[place] for column, values in rows.items()}
+        meta = meta_of({column: values[place] for column, values in rows.items()})
         if meta.get("completion_ids") is not None:
             meta["completion_tokens"] = len(meta["completion_ids"])
         samples.append(
@@ -151,7 +152,7 @@ def to_verl(scorer: Scorer, *, unscored: float | None = None) -> Callable[..., d
         data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **_: Any
     ) -> dict[str, Any]:
         question = (extra_info or {}).get("question") or ""
-        meta = {**(extra_info or {}), "data_source": data_source}
+        meta = meta_of({**(extra_info or {}), "data_source": data_source})
         sample = Sample(prompt=prompt_of(question), completion=solution_str, gold=gold_of(ground_truth), meta=meta)
         [score] = scorer.score([sample])
         return {

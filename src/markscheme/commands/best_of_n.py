@@ -17,7 +17,7 @@ from markscheme.benchmarks.votes import votes_in_order
 from markscheme.commands.logged import completions_hash, is_log, is_unjudged_row, samples_of_one_policy
 from markscheme.commands.shared import console, say, scorer_by_name, verifier_by_name
 from markscheme.files import InputError, noun_of, read_jsonl, sha256_of, write_json, write_lines
-from markscheme.score_rows import GOLD_COLUMNS, sample_of, score_of
+from markscheme.score_rows import COMPLETION_COLUMNS, GOLD_COLUMNS, sample_of, score_of
 from markscheme.scoring import Outcome, Sample, Score
 
 LOG = "log"
@@ -140,12 +140,17 @@ def _given(path: Path, *, rated: bool) -> _Given:
             values=[one.value for one in logged],
             sha256=sha256_of(path) if path.is_file() else completions_hash(logged),
         )
-    rows = [(f"{path}:{number}", row) for number, row in read_jsonl(path)]
+    rows = [(f"{path}:{number}", _without_nulls(row)) for number, row in read_jsonl(path)]
     return _Given(
         samples=[sample_of(row, where) for where, row in rows],
         values=[_rating(row, where) if rated else None for where, row in rows],
         sha256=sha256_of(path),
     )
+
+
+def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Some writers have a null where they have no gold."""
+    return {name: value for name, value in row.items() if name not in GOLD_COLUMNS or value is not None}
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
@@ -157,7 +162,9 @@ def _is_rated_row(row: Mapping[str, Any]) -> bool:
 
 
 def _is_without_gold(row: Mapping[str, Any]) -> bool:
-    return isinstance(row.get("completion"), str) and not any(name in row for name in GOLD_COLUMNS)
+    said = next((row[name] for name in COMPLETION_COLUMNS if name in row), None)
+    is_one = isinstance(said, str) or (isinstance(said, list) and bool(said) and isinstance(said[0], Mapping))
+    return is_one and all(row.get(name) is None for name in GOLD_COLUMNS)
 
 
 def _rating(row: Mapping[str, Any], where: str) -> float | None:

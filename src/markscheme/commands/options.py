@@ -202,8 +202,10 @@ def held_out(problems: Sequence[Problem], count: int) -> tuple[list[Problem], li
     same is on the same side.
 
     Raises:
-        InputError: if nothing would be left to learn from.
+        InputError: if none would be held out, or nothing be left to learn from.
     """
+    if count < 1:
+        raise InputError(f"--dev-limit must be at least 1, got {count}")
     order = sorted({problem.question for problem in problems}, key=lambda text: seed_of("held-out", text))
     apart = set(order[:count])
     rest = [problem for problem in problems if problem.question not in apart]

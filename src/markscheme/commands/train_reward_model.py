@@ -20,7 +20,7 @@ from markscheme.commands.reward_network import (
     start_network,
 )
 from markscheme.commands.shared import console, say
-from markscheme.files import sha256_of, write_json
+from markscheme.files import noun_of, sha256_of, write_json
 from markscheme.reward_models import PairAccuracy, PairEvaluation, RewardModelConfig, load_comparisons
 from markscheme.reward_models.bootstrap import Figure
 from markscheme.reward_models.evaluation import baselines
@@ -29,6 +29,9 @@ from markscheme.reward_models.model import MODEL_FOLDER
 from markscheme.reward_models.preferences import split_by_question
 from markscheme.reward_models.training import train_encoded
 from markscheme.run_log import RunLog
+
+FEW_PAIRS = 20
+"""Of a cell: below, a figure balanced over cells rests on them more than a reader would think."""
 
 
 def train_reward_model(
@@ -125,6 +128,10 @@ def print_pair_evaluation(evaluation: PairEvaluation, title: str, beside: Mappin
     for name, figure in lengths.items():
         add(name, figure)
     console.print(table)
+    lengths_of = [cell.num_pairs for cell in evaluation.by_length.cells.values()]
+    if len(lengths_of) > 1 and min(lengths_of) < FEW_PAIRS:
+        few = f"the rarest of {min(lengths_of)} {noun_of(min(lengths_of), 'pair')} counts as much as the others"
+        say(f"balanced by length is the mean over {len(lengths_of)} ranges of lengths: {few}")
     num_scored = evaluation.num_pairs - evaluation.num_unscored
     basis = basis_of(num_scored, "pair", evaluation.num_questions)
     simple = {name: other.scorer for name, other in beside.items()} | lengths
