@@ -701,3 +701,20 @@ def test_what_is_a_file_and_what_is_a_stream(tmp_path: Path) -> None:
         assert not is_stream(path)
     with pytest.raises(InputError, match="is a folder: give the name of a file"), open_output(tmp_path, {}):
         pass
+
+
+def test_tallies_add_up() -> None:
+    one = score_rows.Tally(rows=2, outcomes={"correct": 2}, value_sum=2.0, mangled=1)
+    other = score_rows.Tally(
+        rows=3, outcomes={"correct": 1, "failed": 2}, value_sum=1.0, failure="x:4: down", mangled=2
+    )
+    both = score_rows.Tally(rows=5, outcomes={"correct": 3, "failed": 2}, value_sum=3.0, failure="x:4: down", mangled=3)
+    assert one + other == both
+    assert (one + other).unscored == 2
+
+
+def test_an_input_is_a_prompt_where_nothing_else_is() -> None:
+    row = {"input": "in", "completion": "4"}
+    for name in ("prompt", "question", "problem"):
+        assert score_rows.sample_of({**row, name: "asked"}, "x:1").prompt == "asked"
+    assert score_rows.sample_of(row, "x:1").prompt == "in"

@@ -49,6 +49,19 @@ def test_a_model_knows_what_it_learned_from(
     assert json.loads(figures.read_text())["pairs"]["pairs_of_training_questions"] is None
 
 
+def test_trained_further_it_knows_both(policy_folder: Path, lemon_pairs: list[PreferencePair], tmp_path: Path) -> None:
+    known: list[frozenset[str]] = []
+    model = str(policy_folder)
+    for number, part in enumerate((lemon_pairs[:30], lemon_pairs[30:60])):
+        rows = [{"prompt": one.prompt, "chosen": one.chosen, "rejected": one.rejected} for one in part]
+        pairs, run = write(tmp_path / f"{number}.jsonl", *rows), tmp_path / f"run{number}"
+        assert cli.run(["train-reward-model", pairs, "--model", model, "--out", str(run), *TRAIN]) == 0
+        model = str(run / "model")
+        known.append(questions_trained_on(Path(model)))
+    assert known[0]
+    assert known[0] < known[1]
+
+
 def test_a_process_model_knows_it_too(
     policy_folder: Path, lemon_steps: list[LabelledSteps], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
