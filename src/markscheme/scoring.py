@@ -235,7 +235,8 @@ class Scorer(Protocol):
 
 
 def check_scorer(scorer: Scorer) -> None:
-    """
+    """Tells what is no scorer before it is asked for scores.
+
     Raises:
         TypeError: if it is none, such as a plain function, a class or a list.
     """
