@@ -11,7 +11,7 @@ from markscheme.benchmarks.comparison import Comparison
 from markscheme.benchmarks.examples import readable
 from markscheme.benchmarks.metrics import ConstantGuess
 from markscheme.benchmarks.outcomes import Evaluation
-from markscheme.benchmarks.wording import LOUD_SHARE, headline, p_text, points, warnings_of, worst_group
+from markscheme.benchmarks.wording import LOUD_SHARE, headline, left_out_of, p_text, points, warnings_of, worst_group
 from markscheme.files import noun_of
 
 WIDTH = 120  # of what is printed elsewhere than on a terminal
@@ -98,9 +98,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def comparison_remarks(comparison: Comparison) -> list[str]:
     """What must be known before the figures, and what they say in one sentence."""
-    lines = [*warnings_of(comparison), headline(comparison)]
-    if left_out := comparison.left_out:
-        lines.insert(0, f"Left out: {left_out:,} {noun_of(left_out, 'problem')} that not all sides have.")
+    lines = [*left_out_of(comparison), *warnings_of(comparison), headline(comparison)]
     if worst := worst_group(comparison):
         lines.append(worst)
     return lines

@@ -73,9 +73,7 @@ def measured(comparison: Comparison) -> str:
         kinds.append(f"{samples} {noun_of(samples, 'sample')}{heat}")
     most = protocol.get("max_completion_tokens")
     limit = f", of at most {most:,} {noun_of(most, 'token')}" if most else ""
-    left_out = ""
-    if missing := comparison.left_out:
-        left_out += f" Left out: {missing:,} {noun_of(missing, 'problem')} that not all sides have."
+    left_out = "".join(f" {sentence}" for sentence in left_out_of(comparison))
     if unwanted := comparison.set_aside:
         left_out += f" Left out on request: {unwanted:,} {noun_of(unwanted, 'problem')}."
     n = len(comparison.before.outcomes)
@@ -83,6 +81,12 @@ def measured(comparison: Comparison) -> str:
         f"{n:,} {noun_of(n, 'problem')}; for each {' and '.join(kinds)}{limit}; "
         f"judged by {protocol['scorer']}.{left_out}"
     )
+
+
+def left_out_of(comparison: Comparison) -> list[str]:
+    """What not all sides have, in a sentence if there is any."""
+    count = comparison.left_out
+    return [f"Left out: {count:,} {noun_of(count, 'problem')} that not all sides have."] if count else []
 
 
 def sensitivity(comparison: Comparison) -> str:

@@ -6,7 +6,6 @@ Shapes: P problems a step, G completions a problem.
 
 import copy
 import functools
-import hashlib
 import statistics
 import time
 import warnings
@@ -22,7 +21,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from markscheme import parallel
-from markscheme.checkpoint import load_checkpoint, newest_extra, save_checkpoint
+from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, newest_extra, save_checkpoint
 from markscheme.files import InputError
 from markscheme.generation import Generator
 from markscheme.grpo.baselines.ppo import Critic
@@ -39,12 +38,10 @@ from markscheme.models import has_adapter, plain_weights
 from markscheme.optimizer import make_optimizer
 from markscheme.packing.attention import Packing, packing_for
 from markscheme.packing.trunk import trunk_states
-from markscheme.problems import Problem
+from markscheme.problems import Problem, problems_hash
 from markscheme.prompting import check_room
 from markscheme.run_log import RunLog
 from markscheme.scoring import Scorer, check_scorer
-
-CHECKPOINTS = "checkpoints"
 
 FIRST_STEPS, TOO_ALIKE = 3, 0.9
 """A run that has next to nothing to learn from in so many steps is told so: a share of groups."""
@@ -411,9 +408,8 @@ def _settings(
     """What a run must be gone on with; the prompts' form and what judges dev problems are the caller's to keep."""
     free = ("steps", "checkpoint_every", "dev_every", "logged_groups", "token_budget")
     decisive = {name: repr(value) for name, value in asdict(config).items() if name not in free}
-    digest = hashlib.sha256(repr([(one.id, one.question, one.gold) for one in problems]).encode()).hexdigest()[:16]
     decisive |= {"critic": repr(critic and critic.config), "async_depth": str(async_depth)}
-    return {**decisive, "scorer": f"{scorer.name} {scorer.version}", "problems": digest}
+    return {**decisive, "scorer": f"{scorer.name} {scorer.version}", "problems": problems_hash(problems)}
 
 
 def _throughput(

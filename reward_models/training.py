@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from markscheme.checkpoint import load_checkpoint, save_checkpoint
+from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from markscheme.files import InputError
 from markscheme.machine import give_back_memory
 from markscheme.optimizer import make_optimizer, take_step
@@ -123,7 +123,7 @@ def fit(
     """
     optimizer = make_optimizer(network, config)
     num_steps = config.num_steps(len(examples))
-    checkpoints = log.folder / "checkpoints"
+    checkpoints = log.folder / CHECKPOINTS
     first_step, _ = load_checkpoint(checkpoints, network, optimizer)
     if not first_step and continues is not None:
         _take_over(continues, network, optimizer, config)

@@ -22,15 +22,9 @@ from markscheme.benchmarks.logs.values import (
     verdict_of,
 )
 from markscheme.files import InputError, kind_of, noun_of
+from markscheme.messages import answer_in, are_messages
 from markscheme.problems import question_hash
-from markscheme.score_rows import (
-    COMPLETION_COLUMNS,
-    GOLD_COLUMNS,
-    INPUT_COLUMN,
-    PROMPT_COLUMNS,
-    answer_in,
-    are_messages,
-)
+from markscheme.score_rows import COMPLETION_COLUMNS, GOLD_COLUMNS, INPUT_COLUMN, PROMPT_COLUMNS
 
 QUESTIONS = (*reversed(PROMPT_COLUMNS), INPUT_COLUMN)
 """The bare question first: it tells problems apart, and a prompt may hold examples too. The first that a row has

@@ -1,6 +1,6 @@
 """Measures the scoring server beside scoring in one process: same samples, clients on the same machine.
 
-`python -m markscheme.benchmarks.speed.serving`. The samples are short sums, which rules judge in some 30 µs: what is
+`python -m markscheme.benchmarks.speed.serving`. The samples are short sums, which rules judge at once: what is
 measured is what the server adds. The clients take their share of the processors too.
 """
 

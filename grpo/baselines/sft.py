@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from markscheme.checkpoint import load_checkpoint, save_checkpoint
+from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from markscheme.generation import seed_of
 from markscheme.grpo.head import check_head, completion_head, score_and_backward
 from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
@@ -104,7 +104,7 @@ def train_on_batches(
     """
     optimizer = make_optimizer(model, config)
     num_steps = config.num_steps(num_examples)
-    checkpoints = log.folder / "checkpoints"
+    checkpoints = log.folder / CHECKPOINTS
     first_step, _ = load_checkpoint(checkpoints, model, optimizer)
     log.rewind(first_step)
     model.train()

@@ -24,6 +24,8 @@ from torch.optim import Optimizer
 from markscheme import parallel
 
 REST = "rest.pt"
+CHECKPOINTS = "checkpoints"
+"""Where a run folder holds them."""
 
 
 def save_checkpoint(

@@ -1,7 +1,7 @@
 """A problem: a question and its gold answer."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,3 +26,11 @@ def question_hash(question: str) -> str:
     """Names a question by its words alone: case and white space do not count. Half a surrogate pair is read too."""
     words = " ".join(question.lower().split())
     return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def problems_hash(problems: Sequence[Problem]) -> str:
+    """Names a list of problems by its content."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(repr((problem.id, problem.question, problem.gold, problem.solution)).encode())
+    return digest.hexdigest()[:16]

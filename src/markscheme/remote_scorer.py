@@ -96,14 +96,12 @@ class RemoteScorer:
         fit: list[tuple[int, dict[str, Any]]] = []
         for index, sample in enumerate(samples):
             record = sample.to_dict()
-            if "meta" in record:  # of which a data set may hold anything, such as pictures
-                record["meta"] = {name: value for name, value in record["meta"].items() if _is_json({name: value})}
-            try:
-                json.dumps(record, allow_nan=False)
-            except (TypeError, ValueError, RecursionError) as error:
-                scores[index] = _failed(f"the sample cannot be written as JSON: {error}")
-            else:
+            if not _is_json(record):  # of a data set the meta may hold anything, such as pictures
+                record["meta"] = {name: value for name, value in sample.meta.items() if _is_json({name: value})}
+            if _is_json(record):
                 fit.append((index, record))
+            else:
+                scores[index] = _failed("the sample cannot be written as JSON")
         chunks = [fit[start : start + self.chunk_size] for start in range(0, len(fit), self.chunk_size)]
         if chunks:
             with self._client() as client, ThreadPoolExecutor(min(self.concurrency, len(chunks))) as pool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from markscheme.checkpoint import CHECKPOINTS
 from markscheme.files import sha256_of, whole_folder, write_json
 from markscheme.optimizer import check_settings
 from markscheme.refresh_pairs import IterationPairs, completions_of, draw_replayed, label
@@ -155,7 +156,7 @@ class RefreshedRewardModel:
             warnings.warn(f"iteration {iteration}: {message}", stacklevel=3)
         write_json(log.folder / RECORD, {**record, "seconds": round(time.perf_counter() - started, 3)})
         for earlier in range(1, iteration if record["trained"] else 1):
-            if (checkpoints := self._folder(earlier) / "checkpoints").exists():
+            if (checkpoints := self._folder(earlier) / CHECKPOINTS).exists():
                 shutil.rmtree(checkpoints)
 
     def _make_pairs(self, iteration: int, rows: list[dict[str, Any]], network: RewardNetwork) -> IterationPairs:
@@ -190,7 +191,7 @@ class RefreshedRewardModel:
         """Trains `network`, which has the weights of `before`, and saves it; returns the figures of both."""
         examples = [encode(network, one) for one in compared([*pairs.fresh, *pairs.replayed])]
         held_out = [encode(network, one) for one in compared(pairs.held_out)]
-        continues = before.folder.with_name("checkpoints") if before.folder.name == MODEL_FOLDER else None
+        continues = before.folder.with_name(CHECKPOINTS) if before.folder.name == MODEL_FOLDER else None
         settings, model = self.config.reward_model, log.folder / MODEL_FOLDER
         accuracy_before = measure(network, held_out, settings.token_budget)
         accuracy_after = train_encoded(network, examples, held_out, settings, log, continues=continues)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from markscheme.files import InputError, check_first_line, column, json_object
-from markscheme.messages import completion_of, prompt_of
+from markscheme.messages import answer_in, are_messages, prompt_of
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
 
 # Of each of these the first that a row has counts. The answer comes last among the golds: in some logs it is the
@@ -197,34 +197,6 @@ def _said(row: Mapping[str, Any], name: str, place: str) -> str | list[Any]:
             f"{place}: column {name!r} must be text, got a list that does not hold messages, each with role and content"
         )
     return value if isinstance(value, list) else column(row, name, place)
-
-
-def are_messages(value: object) -> bool:
-    """Whether a value of JSON is a list of messages, each an object with a role and a content."""
-    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
-
-
-def _is_message(value: object) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and _is_content(value.get("content"))
-
-
-def _is_content(content: object) -> bool:
-    return content is None or isinstance(content, str) or (isinstance(content, list) and all(map(_is_part, content)))
-
-
-def _is_part(part: object) -> bool:
-    return isinstance(part, str) or (isinstance(part, Mapping) and isinstance(part.get("text", ""), str))
-
-
-def answer_in(said: str | list[Any], where: str) -> str:
-    """The text of a completion, which is that or messages.
-
-    Raises:
-        InputError: naming where it stands, if no message is the assistant's.
-    """
-    if isinstance(said, list) and not any(message["role"] == "assistant" for message in said):
-        raise InputError(f"{where} holds messages of which none has the role 'assistant'")
-    return completion_of(said)
 
 
 def is_mangled(completion: str, gold: str | tuple[str, ...] | None) -> bool:

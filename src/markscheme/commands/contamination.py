@@ -17,10 +17,11 @@ from markscheme.benchmarks.contamination import contamination as look_for
 from markscheme.benchmarks.tasks import task_problems
 from markscheme.benchmarks.tasks.datasets import HUB_DATASETS
 from markscheme.benchmarks.tasks.generated import SOURCE
-from markscheme.commands.options import PROBLEMS_GROUP, TaskOptions, problems_hash
+from markscheme.commands.options import PROBLEMS_GROUP, TaskOptions
 from markscheme.commands.shared import console, say
 from markscheme.files import InputError, read_jsonl, sha256_of, write_json
 from markscheme.files import column as text_of
+from markscheme.problems import problems_hash
 from markscheme.score_rows import PROMPT_COLUMNS
 
 QUESTION_COLUMNS = (*PROMPT_COLUMNS, "messages")

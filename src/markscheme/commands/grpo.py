@@ -136,12 +136,12 @@ def grpo(
     if task.task == SOURCE and task.limit is None:  # it has no end: take as many as the run uses
         task = replace(task, limit=settings.steps * settings.prompts_per_step)
     problems = task.problems()
+    dev = replace(task, split=dev_split, limit=dev_limit) if dev_split else None
     dev_problems: list[Problem] = []
     if dev_split == HELD_OUT:
         problems, dev_problems = held_out(problems, dev_limit)
-    elif dev_split:
-        dev_problems = _dev_problems(task, dev_split, dev_limit)
-    dev = replace(task, split=dev_split, limit=dev_limit) if dev_split else None
+    elif dev is not None:
+        dev_problems = _dev_problems(dev)
     check_golds(judge, [*problems, *dev_problems])
     policy, tokenizer = load_policy(model.model, model.revision, model.dtype)
     form = task.prompt_format()
@@ -214,15 +214,15 @@ def grpo(
     say(f"in {out}: policy, metrics.jsonl, completions.jsonl")
 
 
-def _dev_problems(task: TaskOptions, split: str, limit: int) -> list[Problem]:
+def _dev_problems(dev: TaskOptions) -> list[Problem]:
     """
     Raises:
         InputError: if the task has no such split.
     """
     try:
-        return replace(task, split=split, limit=limit).problems()
+        return dev.problems()
     except InputError as error:
-        raise InputError(f"--dev-split {split}: {error} (held-out takes some of the training problems)") from error
+        raise InputError(f"--dev-split {dev.split}: {error} (held-out takes some of the training problems)") from error
 
 
 def _check_monitored(settings: GRPOConfig, *, is_renewed: bool) -> None:

@@ -1,6 +1,5 @@
 """Options that several commands have: the problems, the model, and what writes completions."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +11,7 @@ from markscheme.benchmarks.tasks import task_problems
 from markscheme.benchmarks.tasks.generated import SOURCE
 from markscheme.files import InputError
 from markscheme.generation import Generator, seed_of
-from markscheme.problems import Problem
+from markscheme.problems import Problem, problems_hash
 from markscheme.prompting import BOXED_INSTRUCTION, PromptFormat
 
 # Where the options of a command stand in its help, in this order.
@@ -212,11 +211,3 @@ def held_out(problems: Sequence[Problem], count: int) -> tuple[list[Problem], li
     if not rest:
         raise InputError(f"--dev-limit {count} holds out all of the {len(problems):,} problems: give a smaller one")
     return rest, [problem for problem in problems if problem.question in apart]
-
-
-def problems_hash(problems: Sequence[Problem]) -> str:
-    """Names a list of problems by its content."""
-    digest = hashlib.sha256()
-    for problem in problems:
-        digest.update(repr((problem.id, problem.question, problem.gold, problem.solution)).encode())
-    return digest.hexdigest()[:16]

@@ -27,9 +27,9 @@ def say(text: str) -> None:
 
 def say_resumed(run: Path, steps: int, *, checkpoints_a_step: int = 1) -> None:
     """Says after which of the `steps` a run goes on that was killed."""
-    from markscheme.checkpoint import newest_step  # which imports torch
+    from markscheme.checkpoint import CHECKPOINTS, newest_step  # which imports torch
 
-    done = newest_step(run / "checkpoints") // checkpoints_a_step
+    done = newest_step(run / CHECKPOINTS) // checkpoints_a_step
     if 0 < done < steps:
         say(f"goes on after step {done:,} of {steps:,}, the last with a checkpoint")
 
