@@ -7,6 +7,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from inspect import BoundArguments
 from pathlib import Path
@@ -67,10 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_complain(InputError(f"{' '.join(tokens[:1])} works in one process only: leave out torchrun")))
     from markscheme import parallel  # which imports torch
 
-    with parallel.processes():
+    code = 1
+    with suppress(SystemExit), parallel.processes():
         code = run(tokens)
         if code:
-            sys.exit(code)  # at once: torchrun ends the others
+            sys.exit(code)  # out of `processes` at once: torchrun ends the others
+    parallel.end(code)
 
 
 def run(tokens: list[str]) -> int:

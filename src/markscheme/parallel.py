@@ -5,12 +5,14 @@ weights in the loss) each computes for itself; what each has for itself alone (r
 gather.
 """
 
+import atexit
 import os
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -48,6 +50,19 @@ _leaving: list[Callable[[], object]] = []
 def before_leaving(function: Callable[[], object]) -> None:
     """Has `processes` call this while the others can still be reached."""
     _leaving.append(function)
+
+
+def end(code: int) -> NoReturn:
+    """Ends a process that was one of several, without the interpreter's finalization.
+
+    gloo's threads outlive `destroy_process_group`. One that drops its last tensor during the finalization asks for the
+    interpreter's lock, and the process aborts (SIGABRT) when all its work is done:
+    https://github.com/pytorch/pytorch/issues/190489.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def rank() -> int:

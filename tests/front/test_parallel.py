@@ -102,6 +102,7 @@ for name, value in seen.items():
     assert abs(value - seen_alone[name]) < 1e-5 * max(1, abs(value)), (name, value, seen_alone[name])
 assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(old, old_alone, strict=True))
 print("equal")
+parallel.end(0)
 """
 
 
@@ -111,6 +112,28 @@ def test_gradients_of_two_processes_are_those_of_one(tmp_path: Path, groups: int
     script = tmp_path / "gradients.py"
     script.write_text(textwrap.dedent(GRADIENTS))
     assert torchrun(2, script, str(groups), str(lora), str(kl)).stdout.count("equal") == 2
+
+
+ENDS = """
+import atexit, gc, os, sys
+from markscheme.cli import main
+
+gc.callbacks.append(lambda *_: sys.is_finalizing() and os.write(1, b"finalized"))
+atexit.register(print, "handlers run")
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["grpo", "--steps", "few"], 2)])
+def test_a_command_ends_without_finalization(tmp_path: Path, arguments: list[str], code: int) -> None:
+    """During which a thread of gloo that drops a tensor aborts the process."""
+    script = tmp_path / "ends.py"
+    script.write_text(ENDS)
+    ended = torchrun(2, script, *arguments, check=False)
+    assert (ended.returncode == 0) == (code == 0)
+    assert code == 0 or f"exitcode  : {code}" in ended.stderr
+    assert "handlers run" in ended.stdout
+    assert "finalized" not in ended.stdout
 
 
 def options(out: Path) -> list[str]:
