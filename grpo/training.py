@@ -21,8 +21,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from markscheme import parallel
-from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, newest_extra, save_checkpoint
-from markscheme.files import InputError
+from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint, settings_of
 from markscheme.generation import Generator
 from markscheme.grpo.baselines.ppo import Critic
 from markscheme.grpo.batch import Batch, Draw, batch_metrics, joined, records, update_critic
@@ -369,18 +368,11 @@ class _Run:
         if not is_due and position % self.config.checkpoint_every and step != self.config.steps:
             return
         extra: dict[str, Any] = {"flight": None if flight is None else flight.to_plain(progress)}
-        extra["settings"] = self.settings
         if self.critic is not None:
             extra["critic"] = self.critic.state_dict()
         folder = self.log.folder / CHECKPOINTS
-        save_checkpoint(folder, position, self.policy, self.optimizer, extra, self._others())
-
-    def _check_settings(self, before: Mapping[str, str]) -> None:
-        now = self.settings
-        changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
-        if changed:
-            what = "; ".join(changed)
-            raise InputError(f"{self.log.folder} holds a run with other settings ({what}): give another folder")
+        models = (self.policy, self.optimizer)
+        save_checkpoint(folder, position, *models, extra, self._others(), settings=self.settings)
 
     def _others(self) -> dict[str, nn.Module]:
         """Models beside the policy that a checkpoint must hold: a reference that is not just the initial policy."""
@@ -390,9 +382,8 @@ class _Run:
     def resume(self) -> tuple[int, _Flight | None]:
         """Takes over the last checkpoint; returns the step to go on with, and its batch where it has one."""
         folder = self.log.folder / CHECKPOINTS
-        if (kept := newest_extra(folder)) is not None:
-            self._check_settings(kept.get("settings", self.settings))  # older checkpoints do not say
-        position, extra = load_checkpoint(folder, self.policy, self.optimizer, self._others())
+        models = (self.policy, self.optimizer, self._others())
+        position, extra = load_checkpoint(folder, *models, settings=self.settings)
         step = position // self.config.optimizer_steps
         self.log.rewind(step)
         if extra is None:
@@ -407,9 +398,9 @@ def _settings(
 ) -> dict[str, str]:
     """What a run must be gone on with; the prompts' form and what judges dev problems are the caller's to keep."""
     free = ("steps", "checkpoint_every", "dev_every", "logged_groups", "token_budget")
-    decisive = {name: repr(value) for name, value in asdict(config).items() if name not in free}
-    decisive |= {"critic": repr(critic and critic.config), "async_depth": str(async_depth)}
-    return {**decisive, "scorer": f"{scorer.name} {scorer.version}", "problems": problems_hash(problems)}
+    settings = settings_of(config, free, problems=[problems_hash(problems)])
+    others = {"critic": repr(critic and critic.config), "async_depth": str(async_depth)}
+    return {**settings, **others, "scorer": f"{scorer.name} {scorer.version}"}
 
 
 def _throughput(

@@ -125,7 +125,8 @@ def train_process_model(
 
     Raises:
         InputError: if a solution is longer than the network can read and `over_long` refuses it, if no question is left
-            to train on or to hold out, or if the network or the settings are for preferences.
+            to train on or to hold out, if the network or the settings are for preferences, or if the folder holds a run
+            with other settings or solutions.
         FloatingPointError: if the gradient is not finite.
     """
     examples, _ = encode_steps(network, solutions, over_long)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
+from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint, settings_of
 from markscheme.files import InputError
 from markscheme.machine import give_back_memory
 from markscheme.optimizer import make_optimizer, take_step
@@ -77,7 +77,8 @@ def train_reward_model(
 
     Raises:
         InputError: if a completion is longer than the network can read and `over_long` refuses it, if no question is
-            left to train on or to hold out, or if they are not what the loss needs.
+            left to train on or to hold out, if they are not what the loss needs, or if the folder holds a run with
+            other settings or comparisons.
         FloatingPointError: if the gradient is not finite.
     """
     examples, _ = encode_all(network, comparisons, over_long)
@@ -118,13 +119,15 @@ def fit(
     begins with its state, AdamW's two means of each weight; the schedule of the learning rate begins anew.
 
     Raises:
-        InputError: if `continues` holds a checkpoint of other weights.
+        InputError: if the folder holds a run with other settings or examples, or `continues` a checkpoint of other
+            weights.
         FloatingPointError: if the gradient is not finite.
     """
     optimizer = make_optimizer(network, config)
     num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / CHECKPOINTS
-    first_step, _ = load_checkpoint(checkpoints, network, optimizer)
+    settings = settings_of(config, ("checkpoint_every", "log_every", "token_budget"), examples=examples)
+    first_step, _ = load_checkpoint(checkpoints, network, optimizer, settings=settings)
     if not first_step and continues is not None:
         _take_over(continues, network, optimizer, config)
     log.rewind(first_step)
@@ -138,7 +141,7 @@ def fit(
         if done % config.log_every == 0 or done == num_steps:
             log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
         if done % config.checkpoint_every == 0 or done == num_steps:
-            save_checkpoint(checkpoints, done, network, optimizer)
+            save_checkpoint(checkpoints, done, network, optimizer, settings=settings)
         on_step(done, num_steps, metrics["loss"])
 
 

@@ -57,7 +57,8 @@ def train_dpo(
     are worked out once. `on_step` is told (steps done, loss).
 
     Raises:
-        InputError: if the model cannot be trained through its output embeddings alone.
+        InputError: if the model cannot be trained through its output embeddings alone, or the folder holds a run with
+            other settings or pairs.
         FloatingPointError: if the gradient is not finite.
     """
     check_head(model)
@@ -75,7 +76,7 @@ def train_dpo(
         seen = {"loss": -F.logsigmoid(margins_N), "accuracy": (margins_N > 0).float(), "margin": margins_N}
         return {name: float(values_N.mean()) for name, values_N in seen.items()}
 
-    train_on_batches(model, len(pairs), backward, config, log, on_step)
+    train_on_batches(model, pairs, backward, config, log, on_step)
 
 
 def dpo_margins(logprobs_N2: Tensor, reference_N2: Tensor, beta: float) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
+from markscheme.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint, settings_of
 from markscheme.generation import seed_of
 from markscheme.grpo.head import check_head, completion_head, score_and_backward
 from markscheme.optimizer import OptimizerConfig, check_settings, make_optimizer, take_step
@@ -62,7 +62,8 @@ def train_sft(
     The loss of a step is the mean over the completion tokens of its batch. `on_step` is told (steps done, loss).
 
     Raises:
-        InputError: if the model cannot be trained through its output embeddings alone.
+        InputError: if the model cannot be trained through its output embeddings alone, or the folder holds a run with
+            other settings or examples.
         FloatingPointError: if the gradient is not finite.
     """
     check_head(model)
@@ -82,12 +83,12 @@ def train_sft(
             total += float(logprobs_M.sum())
         return {"loss": -total / num_tokens, "tokens": num_tokens}
 
-    train_on_batches(model, len(examples), backward, config, log, on_step)
+    train_on_batches(model, examples, backward, config, log, on_step)
 
 
 def train_on_batches(
     model: PreTrainedModel,
-    num_examples: int,
+    examples: Sequence[object],
     backward: Callable[[Sequence[int]], dict[str, float]],
     config: SFTConfig,
     log: RunLog,
@@ -100,22 +101,24 @@ def train_on_batches(
             its metrics, `loss` among them.
 
     Raises:
+        InputError: if the folder holds a run with other settings or examples.
         FloatingPointError: if the gradient is not finite.
     """
     optimizer = make_optimizer(model, config)
-    num_steps = config.num_steps(num_examples)
+    num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / CHECKPOINTS
-    first_step, _ = load_checkpoint(checkpoints, model, optimizer)
+    settings = settings_of(config, ("checkpoint_every", "log_every", "token_budget"), examples=examples)
+    first_step, _ = load_checkpoint(checkpoints, model, optimizer, settings=settings)
     log.rewind(first_step)
     model.train()
     for step in range(first_step, num_steps):
         started = time.process_time()
         torch.manual_seed(seed_of("dropout", config.seed, step))
-        metrics = backward(batch_indices(num_examples, config.batch_size, step, config.seed))
+        metrics = backward(batch_indices(len(examples), config.batch_size, step, config.seed))
         metrics |= take_step(model, optimizer, config, step, num_steps)
         done = step + 1
         if done % config.log_every == 0 or done == num_steps:
             log.write(done, metrics, {"cpu_seconds": time.process_time() - started})
         if done % config.checkpoint_every == 0 or done == num_steps:
-            save_checkpoint(checkpoints, done, model, optimizer)
+            save_checkpoint(checkpoints, done, model, optimizer, settings=settings)
         on_step(done, metrics["loss"])

@@ -4,11 +4,13 @@ Tensors are in the format of torch.distributed.checkpoint: each process writes i
 reads them.
 """
 
+import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from markscheme import parallel
+from markscheme.files import InputError
 
 REST = "rest.pt"
 CHECKPOINTS = "checkpoints"
@@ -35,6 +38,8 @@ def save_checkpoint(
     optimizer: Optimizer,
     extra: Any = None,
     others: Mapping[str, nn.Module] | None = None,
+    *,
+    settings: Mapping[str, str] | None = None,
 ) -> None:
     """Writes `folder/step-N`, then drops the older ones.
 
@@ -44,28 +49,40 @@ def save_checkpoint(
     Args:
         extra: what the first process wants kept: values and tensors, in containers.
         others: further models whose weights are kept whole.
+        settings: what the run must be gone on with, of `settings_of`.
     """
     state_dict = optimizer.state_dict()
     tensors = _model_tensors(model, others or {}) | _optimizer_tensors(state_dict)
     with parallel.whole_folder_of_all(folder / f"step-{step:07d}") as partial, _plainly():
         save(tensors, checkpoint_id=partial, no_dist=parallel.count() == 1)
         if parallel.is_first():
-            _save({"step": step, "groups": state_dict["param_groups"], "extra": extra}, partial / REST)
+            rest = {"step": step, "groups": state_dict["param_groups"], "extra": extra, "settings": settings}
+            _save(rest, partial / REST)
     if parallel.is_first():
         for older in _checkpoints(folder)[:-1]:
             shutil.rmtree(older)
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: Optimizer, others: Mapping[str, nn.Module] | None = None
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    others: Mapping[str, nn.Module] | None = None,
+    *,
+    settings: Mapping[str, str] | None = None,
 ) -> tuple[int, Any]:
     """Puts the newest checkpoint into model, optimizer and others; returns its step and extra, or (0, None) without
     one.
+
+    Raises:
+        InputError: if it is of a run with other settings. Nothing is touched then.
     """
     found = _checkpoints(folder)
     if not found:
         return 0, None
     rest = torch.load(found[-1] / REST, map_location=next(model.parameters()).device, weights_only=True)
+    if settings is not None and (before := rest.get("settings")):  # older checkpoints do not say
+        _check_same(folder.parent, before, settings)
     saved = FileSystemReader(found[-1]).read_metadata().state_dict_metadata
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -145,10 +162,29 @@ def newest_step(folder: Path) -> int:
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
-def newest_extra(folder: Path) -> Any:
-    """What was kept beside the newest checkpoint; None without one. Nothing is taken over."""
-    found = _checkpoints(folder)
-    return torch.load(found[-1] / REST, map_location="cpu", weights_only=True)["extra"] if found else None
+def settings_of(config: Any, free: Collection[str], **data: Iterable[object]) -> dict[str, str]:
+    """What a run must be gone on with, as words for `save_checkpoint` and `load_checkpoint`.
+
+    Args:
+        config: a dataclass.
+        free: its fields that may change on the way.
+        data: what is learned from, by name; a hash stands for it.
+    """
+    decisive = {name: repr(value) for name, value in asdict(config).items() if name not in free}
+    return decisive | {name: _hash_of(items) for name, items in data.items()}
+
+
+def _hash_of(items: Iterable[object]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr(item).encode())
+    return digest.hexdigest()[:16]
+
+
+def _check_same(run: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
+    if changed:
+        raise InputError(f"{run} holds a run with other settings ({'; '.join(changed)}): give another folder")
 
 
 def _checkpoints(folder: Path) -> list[Path]:

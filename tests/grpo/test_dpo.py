@@ -262,3 +262,12 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
 def test_senseless_settings_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be above 0, got {value}"):
         DPOConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_run_is_not_gone_on_with_as_another(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    model, log = make_model(len(tokenizer), width=32, layers=1, seed=0), RunLog(tmp_path, {})
+    train_dpo(model, PAIRS, CONFIG, log)
+    with pytest.raises(InputError, match=r"other settings \(beta was .*, is 0.7\): give another folder"):
+        train_dpo(model, PAIRS, dataclasses.replace(CONFIG, beta=0.7), log)
+    with pytest.raises(InputError, match=r"other settings \(examples was .*\): give another folder"):
+        train_dpo(model, PAIRS[1:], CONFIG, log)

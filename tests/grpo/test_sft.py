@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.packing.attention import Packing, attend_packed
 from markscheme.packing.layout import pack_rows
@@ -155,3 +156,22 @@ def test_senseless_settings_are_refused(name: str, value: float) -> None:
 def test_a_run_has_at_least_one_step() -> None:
     assert SFTConfig(batch_size=16).num_steps(3) == 1
     assert SFTConfig(batch_size=16, epochs=1.5).num_steps(64) == 6
+
+
+def test_a_run_is_not_gone_on_with_as_another(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    """Also where a script gives the log no settings to compare."""
+
+    def go_on(config: SFTConfig, examples: list[TokenSequence] = EXAMPLES) -> None:
+        train_sft(fresh(tokenizer), examples, config, RunLog(tmp_path, {}))
+
+    go_on(CONFIG)
+    written = (tmp_path / "metrics.jsonl").read_bytes()
+    for config, examples, what in (
+        (dataclasses.replace(CONFIG, learning_rate=0.1), EXAMPLES, "learning_rate was 0.01, is 0.1"),
+        (dataclasses.replace(CONFIG, seed=5, epochs=6), EXAMPLES, "epochs was 3, is 6"),
+        (CONFIG, EXAMPLES[::-1], "examples was [0-9a-f]{16}, is [0-9a-f]{16}"),
+    ):
+        with pytest.raises(InputError, match=rf"holds a run with other settings \(.*{what}.*\): give another folder"):
+            go_on(config, examples)
+    go_on(dataclasses.replace(CONFIG, checkpoint_every=5, log_every=3, token_budget=50))
+    assert (tmp_path / "metrics.jsonl").read_bytes() == written

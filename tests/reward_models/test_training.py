@@ -91,6 +91,23 @@ def test_an_interrupted_run_ends_bit_by_bit_like_one_in_one_piece(
     assert metrics[0] == metrics[1]
 
 
+def test_a_run_is_not_gone_on_with_as_another(
+    policy_folder: Path, lemon_pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    """Also where a script gives the log no settings to compare."""
+
+    def go_on(config: RewardModelConfig, pairs: list[PreferencePair] = lemon_pairs) -> None:
+        network = RewardNetwork.from_pretrained(str(policy_folder), seed=1)
+        train_reward_model(network, compared(pairs), config, RunLog(tmp_path, {}))
+
+    go_on(SHORT)
+    with pytest.raises(InputError, match=r"other settings \(learning_rate was 0.003, is 0.1\): give another folder"):
+        go_on(replace(SHORT, learning_rate=0.1))
+    with pytest.raises(InputError, match=r"other settings \(examples was .*\): give another folder"):
+        go_on(SHORT, lemon_pairs[4:])
+    go_on(replace(SHORT, checkpoint_every=1, log_every=5, token_budget=SHORT.token_budget // 2))
+
+
 def test_micro_batches_do_not_change_the_gradient(
     policy_folder: Path, lemon_pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
