@@ -66,6 +66,13 @@ def evaluation_remarks(evaluation: Evaluation) -> list[str]:
                 limit = summary["protocol"].get("max_completion_tokens")  # which a log does not say
                 way_out = f" at {limit} tokens: give a higher --max-completion-tokens" if limit else ""
                 lines.append(f"{100 * cut:.0f} % of them were cut off{way_out}")
+    guess = ConstantGuess(**summary["constant_guess"])
+    accuracies = [metric["value"] for name, metric in summary["metrics"].items() if name in ("greedy", "pass@1")]
+    if accuracies and max(accuracies) <= guess.accuracy:
+        lines.append(
+            f"no better than always answering {readable(guess.answer[:20])}: read some completions; does the protocol "
+            "ask as the model was taught?"
+        )
     if summary["batch_invariant"] is False:  # None: read from a log
         again = "does not promise the same completions again: close calls follow the batch"
         lines.append(f"the engine {summary['engine']} {again}")

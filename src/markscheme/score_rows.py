@@ -12,6 +12,7 @@ from typing import Any
 from markscheme.files import InputError, check_first_line, column, json_object
 from markscheme.messages import answer_in, are_messages, prompt_of
 from markscheme.scoring import GoldError, Outcome, Sample, Score, Scorer
+from markscheme.solutions import marked_answer
 
 # Of each of these the first that a row has counts. The answer comes last among the golds: in some logs it is the
 # model's.
@@ -20,6 +21,8 @@ INPUT_COLUMN = "input"
 """verl's prompt; elsewhere what an instruction is about, so it counts only beside a completion."""
 COMPLETION_COLUMNS = ("completion", "response", "model_output", "generation", "output", "code")
 GOLD_COLUMNS = ("gold", "gt", "ground_truth", "expected_answer", "target", "gts", "answer")
+SOLUTION_COLUMN = "solution"
+"""A worked one, whose marked answer is the gold of a row that has no other."""
 META_COLUMNS = ("completion_tokens", "finish_reason", "choices", "step_ends")
 
 MAX_BATCH_BYTES = 1 << 18
@@ -182,11 +185,23 @@ def sample_of(row: Mapping[str, Any], place: str) -> Sample:
     return Sample(
         prompt="" if asked is None else prompt_of(_said(row, asked, place)),
         completion=answer_in(_said(row, said, place), f"{place}: column {said!r}"),
-        gold=next((column(row, name, place) for name in GOLD_COLUMNS if name in row), None),
+        gold=gold_in_row(row, place),
         id=_text_or_none(row.get("id")) or place,
         group=_text_or_none(row.get("group")),
         meta={name: row[name] for name in META_COLUMNS if name in row},
     )
+
+
+def gold_in_row(row: Mapping[str, Any], place: str) -> str | None:
+    """The gold, or what a worked solution marks as its answer; None where there is neither.
+
+    Raises:
+        InputError: naming the place of a row in which it is neither text nor a number.
+    """
+    named = next((name for name in GOLD_COLUMNS if name in row), None)
+    if named is not None:
+        return column(row, named, place)
+    return marked_answer(column(row, SOLUTION_COLUMN, place)) if SOLUTION_COLUMN in row else None
 
 
 def _said(row: Mapping[str, Any], name: str, place: str) -> str | list[Any]:

@@ -164,7 +164,11 @@ def test_one_problem_is_no_plural() -> None:
 def test_what_more_samples_could_do_is_said_where_it_is_something() -> None:
     def remark(share: float | None) -> list[str]:
         one = with_summary(
-            evaluation([1, 3]), metrics={"pass@1": {"sampling_share": share}}, counts={}, batch_invariant=True
+            evaluation([1, 3]),
+            metrics={"pass@1": {"sampling_share": share, "value": 1.0}},
+            constant_guess={"answer": "42", "accuracy": 0.5},
+            counts={},
+            batch_invariant=True,
         )
         return evaluation_remarks(one)
 
@@ -173,7 +177,25 @@ def test_what_more_samples_could_do_is_said_where_it_is_something() -> None:
         "pass@1: more samples of each problem could narrow its interval by at most 20 %; beyond that it takes more "
         "problems"
     ]
+    assert "at most 1 %" in remark(0.02)[0]  # 1 - sqrt(1 - 0.02) = 1.005 %
     assert remark(0.015) == remark(0.0) == remark(None) == []
+
+
+def test_what_is_no_better_than_one_constant_answer_is_said_to_be_so() -> None:
+    def hints(greedy: float, at_one: float, floor: float) -> list[str]:
+        one = with_summary(
+            evaluation([1, 3]),
+            metrics={"greedy": {"value": greedy}, "pass@1": {"value": at_one}, "pass@8": {"value": 1.0}},
+            constant_guess={"answer": "42", "accuracy": floor},
+            counts={},
+            batch_invariant=True,
+        )
+        return evaluation_remarks(one)
+
+    assert hints(0.2, 0.1, 0.2) == [
+        "no better than always answering 42: read some completions; does the protocol ask as the model was taught?"
+    ]
+    assert hints(0.2, 0.3, 0.2) == hints(0.3, 0.2, 0.2) == []
 
 
 def test_intervals_stand_side_by_side() -> None:

@@ -32,6 +32,7 @@ def test_harnesses(tmp_path: Path) -> None:
         "scored": 3,
         "unscored": 1,
         "accuracy": third,
+        "levels": [0, 1, 2, 3],
         "reasons": [None, None, "scoring_failed", "no_response"],
         "values": ["C", "I", None, "I"],
         "answers": ["2", "5"],

@@ -392,6 +392,18 @@ def test_columns_have_the_names_that_a_log_has(here: Path) -> None:
     assert [row["score"]["evidence"]["prompt"] for row in read(here / "rows.scored.jsonl")] == ["1 + 2?"] * 3
 
 
+def test_of_a_worked_solution_the_marked_answer_is_the_gold(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def gold(row: dict[str, Any]) -> Any:
+        return score_rows.sample_of({"completion": "echo", **row}, "rows.jsonl:1").gold
+
+    assert gold({"solution": r"1 + 2 is 3: \boxed{3}"}) == gold({"solution": "1 + 2 is 3\n#### 3"}) == "3"
+    assert gold({"solution": r"\boxed{3}", "answer": "4"}) == "4"
+    assert gold({"solution": "1 + 2 is 3"}) is None  # not its words, which nothing would equal
+    (here / "rows.jsonl").write_text('{"completion": "\\\\boxed{5}", "solution": "So \\\\boxed{3}."}\n')
+    assert cli.run(["score", "rows.jsonl", "--explain"]) == 0
+    assert "    gold    3\n" in capsys.readouterr().out
+
+
 CHAT = [{"role": "user", "content": "say what?"}]
 SAID = [
     {"role": "assistant", "content": "say"},
@@ -414,6 +426,11 @@ BAD_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"completion": {"text": "4"}}, "1: column 'completion' must be text, got an object"),
     ({"response": ["4"]}, "1: column 'response' must be text, got a list that does not hold messages, each with role"),
     ({"completion": [{"content": "4"}]}, "1: column 'completion' must be text, got a list that does not hold messages"),
+    (
+        {"completion": [{"role": "assistant", "content": [{"text": 4}]}]},
+        "1: column 'completion' must be text, got a list",
+    ),
+    ({"completion": [{"role": "assistant", "content": [4]}]}, "1: column 'completion' must be text, got a list"),
     ({"completion": []}, "1: column 'completion' must be text, got a list that does not hold messages"),
     ({"completion": CHAT}, "1: column 'completion' holds messages of which none has the role 'assistant'"),
     (

@@ -8,15 +8,18 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 HERE = Path(sys.argv[1])
 os.environ |= {"HF_HOME": str(HERE), "HOME": str(HERE), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 from markscheme.adapters import to_evaluate, to_inspect  # noqa: E402
+from markscheme.scoring import Sample as MarkschemeSample  # noqa: E402
+from markscheme.scoring import Score  # noqa: E402
 from markscheme.verifiers import MathVerifier  # noqa: E402
 
 UNKNOWN = "1+" * 1_500 + "1"  # longer than any answer that is read: UNDECIDED
@@ -76,11 +79,21 @@ def by_inspect() -> dict[str, Any]:
     from inspect_ai.model import ModelOutput, get_model
     from inspect_ai.solver import generate
 
+    class Watched(MathVerifier):
+        metas: ClassVar[list[Any]] = []
+
+        def score(self, samples: Sequence[MarkschemeSample]) -> list[Score]:
+            self.metas.extend(sample.meta for sample in samples)
+            return super().score(samples)
+
     outputs = [ModelOutput.from_content("mockllm/model", text) for text in COMPLETIONS]
     task = Task(
-        dataset=[Sample(input=one["question"], target=one["answer"], id=k) for k, one in enumerate(PROBLEMS)],
+        dataset=[
+            Sample(input=one["question"], target=one["answer"], id=k, metadata={"level": k})
+            for k, one in enumerate(PROBLEMS)
+        ],
         solver=[generate()],
-        scorer=to_inspect(MathVerifier()),
+        scorer=to_inspect(Watched()),
     )
     model = get_model("mockllm/model", custom_outputs=outputs)
     [log] = evaluate(task, model=model, log_dir=str(HERE / "logs"), display="none", max_samples=1)
@@ -93,6 +106,7 @@ def by_inspect() -> dict[str, Any]:
         "accuracy": score.metrics["accuracy"].value,
         "reasons": [sample.reason for sample in samples],
         "values": [sample.value if sample.value in ("C", "I") else None for sample in samples],
+        "levels": [meta["level"] for meta in Watched.metas],
         "answers": [sample.answer for sample in samples[:2]],
     }
 

@@ -49,6 +49,7 @@ def test_leads_that_tell_nothing_have_no_best_temperature() -> None:
     found = calibration_of([1.0, -1.0], ["a", "b"])
     assert found.temperature is None
     assert found.as_trained.nll > math.log(2)
+    assert calibration_of([1.0, 0.0], ["a", "b"]).temperature is None  # no lead is wrong: the lower the better
     # The mean is above 0, if barely: 1.1 / T and -1 / T are best where 1.1 sigmoid(-1.1 / T) = sigmoid(1 / T).
     found = calibration_of([1.1, -1.0], ["a", "b"])
     assert found.temperature is not None

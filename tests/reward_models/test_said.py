@@ -98,6 +98,8 @@ def test_what_a_few_pairs_do_not_show_is_said(capsys: pytest.CaptureFixture[str]
     ]
     say_not_better(model, {"one far off": beside["one far off"]}, "")
     assert capsys.readouterr().out == ""
+    say_not_better(model, {"one that touches": Figure(value=0.1, low=0.0, high=0.292)}, "3 pairs")
+    assert capsys.readouterr().out.startswith("not shown to be better than one that touches")
 
 
 def calibrated(leads: list[float]) -> Calibration:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from markscheme.score_rows import GOLD_COLUMNS, ScoredBatch, failure_of, numbered_rows
+from markscheme.score_rows import ScoredBatch, failure_of, gold_in_row, numbered_rows
 from markscheme.scoring import Outcome, Score, Scorer
 
 MAX_SHOWN_CHARS = 200
@@ -40,10 +40,8 @@ def _facts(row: dict[str, Any], score: Score, no_answer: str) -> Iterator[tuple[
         yield "answer", score.answer
     elif score.outcome is Outcome.NO_ANSWER:
         yield "answer", "none"
-    for name in GOLD_COLUMNS:
-        if name in row:
-            yield "gold", str(row[name])
-            break
+    if (gold := gold_in_row(row, "")) is not None:
+        yield "gold", gold
     for text in score.evidence.get("wrong", ()):
         yield "wrong", str(text)
     ruled = [f"{key} {score.evidence[key]}" for key in ("tier", "kind") if key in score.evidence]

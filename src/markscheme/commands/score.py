@@ -50,10 +50,11 @@ def score(
     ----------
     file
         .jsonl or .jsonl.gz, one object a line, with the columns completion (or response, model_output, generation,
-        output, code), gold (or gt, ground_truth, expected_answer, target, gts, answer) and, where there are any, prompt
-        (or question, problem, input), choices (texts in the order of the letters), step_ends (offsets),
-        completion_tokens, finish_reason. Of several names for one thing the one named first counts. Completion and
-        prompt are text or messages of a role and a content; of a completion those of the assistant count.
+        output, code), gold (or gt, ground_truth, expected_answer, target, gts, answer; or a worked solution, of which
+        the marked answer counts) and, where there are any, prompt (or question, problem, input), choices (texts in the
+        order of the letters), step_ends (offsets), completion_tokens, finish_reason. Of several names for one thing the
+        one named first counts. Completion and prompt are text or messages of a role and a content; of a completion
+        those of the assistant count.
     scorer
         math, gsm8k, cmath, generic, choice (letters) or steps (the arithmetic, without a gold), or the folder of a
         reward model.
