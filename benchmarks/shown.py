@@ -68,7 +68,7 @@ def evaluation_remarks(evaluation: Evaluation) -> list[str]:
                 lines.append(f"{100 * cut:.0f} % of them were cut off{way_out}")
     guess = ConstantGuess(**summary["constant_guess"])
     accuracies = [metric["value"] for name, metric in summary["metrics"].items() if name in ("greedy", "pass@1")]
-    if accuracies and max(accuracies) <= guess.accuracy:
+    if accuracies and max(accuracies) <= guess.accuracy < 1:
         lines.append(
             f"no better than always answering {readable(guess.answer[:20])}: read some completions; does the protocol "
             "ask as the model was taught?"

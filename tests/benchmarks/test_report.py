@@ -196,6 +196,7 @@ def test_what_is_no_better_than_one_constant_answer_is_said_to_be_so() -> None:
         "no better than always answering 42: read some completions; does the protocol ask as the model was taught?"
     ]
     assert hints(0.2, 0.3, 0.2) == hints(0.3, 0.2, 0.2) == []
+    assert hints(1.0, 1.0, 1.0) == []  # all have one answer, which was given
 
 
 def test_intervals_stand_side_by_side() -> None:
