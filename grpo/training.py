@@ -156,6 +156,8 @@ def train_grpo(
         log.write(done, metrics, timings)
         recent.append(metrics)
         warned = warned or (parallel.is_first() and _warn_of_silence(recent, done))
+        if step == 0 and config.supervision == "process" and parallel.is_first():
+            _warn_without_steps(flight.drawn, draw.scorer)
         run.log_completions(flight, {"step": done, "iteration": iteration, "scorer": draw.judge})
         flight = next_flight
         run.save(done, flight, is_due=watch is not None and watch.stops)
@@ -216,6 +218,16 @@ def _warn_of_silence(recent: Sequence[Mapping[str, float]], done: int) -> bool:
         stacklevel=3,
     )
     return True
+
+
+def _warn_without_steps(drawn: Batch, scorer: Scorer) -> None:
+    """Warns where process supervision has nothing to supervise, as under compositions, which give no steps."""
+    if not any(rollout.score.steps for group in drawn.groups_PG for rollout in group):
+        warnings.warn(
+            f"the scorer {scorer.name} gave no completion of the first step values of its steps: without them process "
+            "supervision compares whole completions",
+            stacklevel=3,
+        )
 
 
 def _reference(policy: PreTrainedModel, config: GRPOConfig) -> PreTrainedModel | None:
