@@ -383,8 +383,7 @@ class _Run:
         if self.critic is not None:
             extra["critic"] = self.critic.state_dict()
         folder = self.log.folder / CHECKPOINTS
-        models = (self.policy, self.optimizer)
-        save_checkpoint(folder, position, *models, extra, self._others(), settings=self.settings)
+        save_checkpoint(folder, position, self.policy, self.optimizer, extra, self._others(), settings=self.settings)
 
     def _others(self) -> dict[str, nn.Module]:
         """Models beside the policy that a checkpoint must hold: a reference that is not just the initial policy."""
@@ -394,8 +393,7 @@ class _Run:
     def resume(self) -> tuple[int, _Flight | None]:
         """Takes over the last checkpoint; returns the step to go on with, and its batch where it has one."""
         folder = self.log.folder / CHECKPOINTS
-        models = (self.policy, self.optimizer, self._others())
-        position, extra = load_checkpoint(folder, *models, settings=self.settings)
+        position, extra = load_checkpoint(folder, self.policy, self.optimizer, self._others(), settings=self.settings)
         step = position // self.config.optimizer_steps
         self.log.rewind(step)
         if extra is None:
@@ -409,8 +407,7 @@ def _settings(
     config: GRPOConfig, scorer: Scorer, problems: Sequence[Problem], critic: Critic | None, async_depth: int
 ) -> dict[str, str]:
     """What a run must be gone on with; the prompts' form and what judges dev problems are the caller's to keep."""
-    free = ("steps", "checkpoint_every", "dev_every", "logged_groups", "token_budget")
-    settings = settings_of(config, free, problems=[problems_hash(problems)])
+    settings = settings_of(config, problems=[problems_hash(problems)])
     others = {"critic": repr(critic and critic.config), "async_depth": str(async_depth)}
     return {**settings, **others, "scorer": f"{scorer.name} {scorer.version}"}
 

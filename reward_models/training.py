@@ -126,7 +126,7 @@ def fit(
     optimizer = make_optimizer(network, config)
     num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / CHECKPOINTS
-    settings = settings_of(config, ("checkpoint_every", "log_every", "token_budget"), examples=examples)
+    settings = settings_of(config, examples=examples)
     first_step, _ = load_checkpoint(checkpoints, network, optimizer, settings=settings)
     if not first_step and continues is not None:
         _take_over(continues, network, optimizer, config)

@@ -145,9 +145,8 @@ def load_problems(path: StrPath) -> list[Problem]:
         question_name = _first_column(row, ("question", "problem", "prompt"), where)
         gold_name = _gold_column(row, where)
         text = column(row, gold_name, where)
-        gold = (marked_answer(text) or "" if gold_name == "solution" else text).strip()
-        if ends_in_hashes(text):
-            gold = after_hashes(text)
+        is_worked = gold_name == "solution" or ends_in_hashes(text)
+        gold = ((marked_answer(text) or "") if is_worked else text).strip()
         if not gold:
             raise InputError(f"{where}: the gold is empty; correct the row or leave it out")
         id_ = column(row, "id", where) if "id" in row else f"{path.name.split('.')[0]}/{index}"

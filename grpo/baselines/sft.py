@@ -107,7 +107,7 @@ def train_on_batches(
     optimizer = make_optimizer(model, config)
     num_steps = config.num_steps(len(examples))
     checkpoints = log.folder / CHECKPOINTS
-    settings = settings_of(config, ("checkpoint_every", "log_every", "token_budget"), examples=examples)
+    settings = settings_of(config, examples=examples)
     first_step, _ = load_checkpoint(checkpoints, model, optimizer, settings=settings)
     log.rewind(first_step)
     model.train()

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +29,8 @@ from markscheme.files import InputError
 REST = "rest.pt"
 CHECKPOINTS = "checkpoints"
 """Where a run folder holds them."""
+FREE = ("steps", "checkpoint_every", "dev_every", "log_every", "logged_groups", "token_budget")
+"""Settings of how long a run is, what it writes when, and how much is worked out at once."""
 
 
 def save_checkpoint(
@@ -162,15 +164,14 @@ def newest_step(folder: Path) -> int:
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
-def settings_of(config: Any, free: Collection[str], **data: Iterable[object]) -> dict[str, str]:
+def settings_of(config: Any, **data: Iterable[object]) -> dict[str, str]:
     """What a run must be gone on with, as words for `save_checkpoint` and `load_checkpoint`.
 
     Args:
-        config: a dataclass.
-        free: its fields that may change on the way.
+        config: a dataclass; its fields of the names in FREE may change on the way.
         data: what is learned from, by name; a hash stands for it.
     """
-    decisive = {name: repr(value) for name, value in asdict(config).items() if name not in free}
+    decisive = {name: repr(value) for name, value in asdict(config).items() if name not in FREE}
     return decisive | {name: _hash_of(items) for name, items in data.items()}
 
 

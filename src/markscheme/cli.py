@@ -68,12 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_complain(InputError(f"{' '.join(tokens[:1])} works in one process only: leave out torchrun")))
     from markscheme import parallel  # which imports torch
 
-    code = 1
-    with suppress(SystemExit), parallel.processes():
+    code = 0
+    with suppress(_FailedError), parallel.processes():
         code = run(tokens)
         if code:
-            sys.exit(code)  # out of `processes` at once: torchrun ends the others
+            raise _FailedError  # out of `processes` at once: torchrun ends the others
     parallel.end(code)
+
+
+class _FailedError(Exception):
+    """A command has said why, and ends with its code."""
 
 
 def run(tokens: list[str]) -> int:

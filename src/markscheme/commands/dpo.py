@@ -15,11 +15,10 @@ from markscheme.commands.options import (
     TrainedModelOptions,
 )
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import console, say, say_resumed
+from markscheme.commands.shared import say, shown_steps
 from markscheme.grpo.baselines.dpo import DPOConfig, train_dpo
 from markscheme.grpo.baselines.pairs import preference_pairs
 from markscheme.models import save_policy
-from markscheme.progress import progress_bar
 
 
 def dpo(
@@ -48,14 +47,7 @@ def dpo(
     sampled = sample("dpo", task, out, model, engine, scorer, settings)
     pairs = preference_pairs(sampled.groups, settings.pairs_per_problem, settings.seed)
     say(f"{len(pairs)} pairs to learn from")
-    say_resumed(out, settings.num_steps(len(pairs)))
-    with progress_bar(console, "steps", settings.num_steps(len(pairs))) as bar:
-        train_dpo(
-            sampled.policy,
-            pairs,
-            settings,
-            sampled.log,
-            lambda done, loss: bar.update(done, f"loss {loss:.3f}"),
-        )
+    with shown_steps(out, settings.num_steps(len(pairs))) as on_step:
+        train_dpo(sampled.policy, pairs, settings, sampled.log, on_step)
     save_policy(sampled.policy, sampled.tokenizer, out / "policy")
     say(f"in {out}: policy, metrics.jsonl, rollouts.jsonl")

@@ -12,10 +12,9 @@ from markscheme.commands.reward_network import (
     say_not_better,
     say_overlap,
     say_where,
-    shown_steps,
     start_network,
 )
-from markscheme.commands.shared import console, say
+from markscheme.commands.shared import console, say, shown_steps
 from markscheme.files import sha256_of, write_json
 from markscheme.machine import origin
 from markscheme.progress import progress_bar
@@ -63,8 +62,10 @@ def train_process(
         "reward_model": {name: value for name, value in asdict(settings).items() if name not in OF_PREFERENCES},
     }
     log = RunLog(out, record)
-    with shown_steps(out, settings, len(train)) as on_step:
-        evaluation = train_on_steps(network, train, held_out, settings, log, on_step=on_step)
+    with shown_steps(out, settings.num_steps(len(train))) as tell:
+        evaluation = train_on_steps(
+            network, train, held_out, settings, log, on_step=lambda done, _, loss: tell(done, loss)
+        )
     network.save(out / MODEL_FOLDER)
     write_json(out / "evaluation.json", {**origin("markscheme"), "threshold": network.threshold, **asdict(evaluation)})
     print_step_evaluation(evaluation, "held-out steps")

@@ -1,21 +1,18 @@
 """What the commands that train and measure reward models of either kind share."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markscheme.commands.options import TrainedModelOptions
-from markscheme.commands.shared import console, say, say_resumed
+from markscheme.commands.shared import say
 from markscheme.files import noun_of
 from markscheme.models import fingerprint
-from markscheme.progress import progress_bar
 from markscheme.reward_models import RewardModelConfig, RewardNetwork
 from markscheme.reward_models.bootstrap import Figure
 from markscheme.reward_models.calibration import NUM_BINS, Calibration
 from markscheme.reward_models.model import MODEL_FOLDER, Kind, questions_trained_on
 from markscheme.reward_models.preferences import Grouped
-from markscheme.reward_models.training import OnStep
 
 LEAST_FOR_CALIBRATION = 10 * NUM_BINS
 """Ten a bin: of fewer, the error says more about how they fell into the bins."""
@@ -31,15 +28,6 @@ def start_network(
     weights = fingerprint(network.model.base_model, network.tokenizer)
     network.prepare(model.lora_rank, settings.seed, gradient_checkpointing=model.gradient_checkpointing)
     return network, weights
-
-
-@contextmanager
-def shown_steps(out: Path, settings: RewardModelConfig, num_examples: int) -> Iterator[OnStep]:
-    """A progress bar of the optimizer steps, and what to tell it."""
-    num_steps = settings.num_steps(num_examples)
-    say_resumed(out, num_steps)
-    with progress_bar(console, "steps", num_steps) as bar:
-        yield lambda done, _, loss: bar.update(done, f"loss {loss:.3f}")
 
 
 def say_overlap(model: Path, measured: Sequence[Grouped], what: str) -> int | None:

@@ -15,12 +15,11 @@ from markscheme.commands.options import (
     TrainedModelOptions,
 )
 from markscheme.commands.sampled import sample
-from markscheme.commands.shared import console, say, say_resumed
+from markscheme.commands.shared import say, shown_steps
 from markscheme.grpo.baselines.rft import rft_examples
 from markscheme.grpo.baselines.samples import SampledConfig
 from markscheme.grpo.baselines.sft import train_sft
 from markscheme.models import save_policy
-from markscheme.progress import progress_bar
 
 
 def rft(
@@ -48,14 +47,7 @@ def rft(
     sampled = sample("rft", task, out, model, engine, scorer, settings)
     examples = rft_examples(sampled.groups)
     say(f"{len(examples)} different correct completions to learn from")
-    say_resumed(out, settings.num_steps(len(examples)))
-    with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
-        train_sft(
-            sampled.policy,
-            examples,
-            settings,
-            sampled.log,
-            lambda done, loss: bar.update(done, f"loss {loss:.3f}"),
-        )
+    with shown_steps(out, settings.num_steps(len(examples))) as on_step:
+        train_sft(sampled.policy, examples, settings, sampled.log, on_step)
     save_policy(sampled.policy, sampled.tokenizer, out / "policy")
     say(f"in {out}: policy, metrics.jsonl, rollouts.jsonl")

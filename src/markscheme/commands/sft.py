@@ -8,14 +8,13 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from markscheme.commands.options import MODEL_GROUP, PROBLEMS_GROUP, TRAINING_GROUP, TaskOptions, TrainedModelOptions
-from markscheme.commands.shared import console, say, say_resumed
+from markscheme.commands.shared import say, shown_steps
 from markscheme.files import InputError
 from markscheme.grpo.baselines.sft import SFTConfig, train_sft
 from markscheme.grpo.head import check_head
 from markscheme.models import fingerprint, load_policy, save_policy
 from markscheme.packing.sequences import TokenSequence
 from markscheme.problems import Problem
-from markscheme.progress import progress_bar
 from markscheme.prompting import PromptFormat, room_of
 from markscheme.run_log import RunLog
 
@@ -52,9 +51,8 @@ def sft(
     check_head(policy)
     model.prepare(policy, settings.seed)
     log = RunLog(out, record)
-    say_resumed(out, settings.num_steps(len(examples)))
-    with progress_bar(console, "steps", settings.num_steps(len(examples))) as bar:
-        train_sft(policy, examples, settings, log, lambda done, loss: bar.update(done, f"loss {loss:.3f}"))
+    with shown_steps(out, settings.num_steps(len(examples))) as on_step:
+        train_sft(policy, examples, settings, log, on_step)
     save_policy(policy, tokenizer, out / "policy")
     say(f"in {out}: policy, metrics.jsonl")
 

@@ -1,7 +1,8 @@
 """What several commands need: the console, scorers by name, golds read beforehand."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from markscheme.files import InputError
 from markscheme.problems import Problem
+from markscheme.progress import progress_bar
 from markscheme.scoring import Sample, Scorer
 from markscheme.verifiers import ChoiceVerifier, MathVerifier, StepVerifier
 from markscheme.verifiers.profiles import Profile
@@ -32,6 +34,14 @@ def say_resumed(run: Path, steps: int, *, checkpoints_a_step: int = 1) -> None:
     done = newest_step(run / CHECKPOINTS) // checkpoints_a_step
     if 0 < done < steps:
         say(f"goes on after step {done:,} of {steps:,}, the last with a checkpoint")
+
+
+@contextmanager
+def shown_steps(run: Path, steps: int) -> Iterator[Callable[[int, float], None]]:
+    """A progress bar of optimizer steps, which says where a run goes on; yields what to tell (steps done, loss)."""
+    say_resumed(run, steps)
+    with progress_bar(console, "steps", steps) as bar:
+        yield lambda done, loss: bar.update(done, f"loss {loss:.3f}")
 
 
 def scorer_by_name(name: str, lenient: bool = False) -> Scorer:

@@ -16,10 +16,9 @@ from markscheme.commands.reward_network import (
     say_calibration,
     say_not_better,
     say_where,
-    shown_steps,
     start_network,
 )
-from markscheme.commands.shared import console, say
+from markscheme.commands.shared import console, say, shown_steps
 from markscheme.files import noun_of, sha256_of, write_json
 from markscheme.reward_models import PairAccuracy, PairEvaluation, RewardModelConfig, load_comparisons
 from markscheme.reward_models.bootstrap import Figure
@@ -92,8 +91,10 @@ def train_reward_model(
         "reward_model": asdict(settings),
     }
     log = RunLog(out, record)
-    with shown_steps(out, settings, len(train)) as on_step:
-        evaluation = train_encoded(network, train, held_out, settings, log, on_step=on_step)
+    with shown_steps(out, settings.num_steps(len(train))) as tell:
+        evaluation = train_encoded(
+            network, train, held_out, settings, log, on_step=lambda done, _, loss: tell(done, loss)
+        )
     network.save(out / MODEL_FOLDER)
     others = baselines(
         [pair for one in train for pair in one.comparison.pairs],
